@@ -1,0 +1,1 @@
+//! Kernels to native code through LLVM; the only crate that sees LLVM.

@@ -1,0 +1,1 @@
+//! Reads files, runs the passes, links executables.

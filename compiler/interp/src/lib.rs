@@ -1,0 +1,1 @@
+//! The reference interpreter of tensor IR: f64, naive, obviously right.

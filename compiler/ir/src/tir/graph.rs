@@ -1,0 +1,191 @@
+//! The graph itself, built node by node.
+
+use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Setting, SettingId, Source, UnaryFn};
+use merge_base::Span;
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// A node of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// A tensor of a checkpoint: index into [`Graph::sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u32);
+
+/// What a reduction or selection ranges over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Over {
+    /// The whole tensor; the result has no axes.
+    All,
+    /// Each row, along the last axis, which stays with length 1.
+    Rows,
+}
+
+/// An operation. Numbers are kept as bits so that operations can be compared and hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A number, as the bits of an f64. No axes.
+    Const(u64),
+    /// A launch scalar. No axes.
+    Setting(SettingId),
+    /// Entries written out in the recipe, row-major, as bits of f64.
+    Literal(Rc<[u64]>),
+    /// An input tensor, whole.
+    Load(SourceId),
+    Unary(UnaryFn, NodeId),
+    Binary(BinaryFn, NodeId, NodeId),
+    /// The second where the first is not 0, else the third.
+    Select(NodeId, NodeId, NodeId),
+    /// Each entry's coordinate along an axis.
+    Coord { axis: u32 },
+    /// Uniform numbers in `[0, 1)`; `first` is added to the flat index.
+    Uniform { key: RandomKey, first: u64 },
+    /// Standard normal numbers.
+    Normal { key: RandomKey, first: u64 },
+    Reduce { f: ReduceFn, over: Over, input: NodeId },
+    /// The k-th largest entry of `input`; `k` is a scalar, rounded down, held within `1..=n`.
+    Kth { input: NodeId, k: NodeId, over: Over },
+    /// 1 for the `k` largest entries of `input`, of equal ones those with the lowest index; else 0.
+    /// NaN counts as the largest. `k` is a scalar, rounded down, held within `0..=n`.
+    TopMask { input: NodeId, k: NodeId, over: Over },
+    /// Number of entries that precede each entry when sorted downwards; equal ones by index.
+    Rank { input: NodeId, over: Over },
+    /// A box of `input` that starts at `start`; the node's shape is its size.
+    Slice { input: NodeId, start: Rc<[u64]> },
+    /// The same entries in row-major order under another shape.
+    Reshape { input: NodeId },
+    /// `perm[i]` is the axis of `input` that becomes axis `i`.
+    Transpose { input: NodeId, perm: Rc<[u32]> },
+    Concat { axis: u32, inputs: Rc<[NodeId]> },
+}
+
+/// An operation with the shape of its result.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub op: Op,
+    pub shape: Rc<[u64]>,
+    /// Where in the recipe it was first asked for.
+    pub span: Span,
+}
+
+/// One `save`.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub path: String,
+    pub role: Role,
+    /// In name order.
+    pub tensors: Vec<OutTensor>,
+    pub shard: Option<u64>,
+    /// Index into [`Graph::checkpoints`].
+    pub like: Option<u32>,
+    /// Index into [`Graph::checkpoints`].
+    pub tokenizer: Option<u32>,
+    pub config: Vec<(String, String)>,
+    pub place: String,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub struct OutTensor {
+    pub name: String,
+    pub node: NodeId,
+    pub dtype: DType,
+}
+
+/// A condition on launch scalars.
+#[derive(Clone, Debug)]
+pub struct Constraint {
+    pub node: NodeId,
+    pub message: String,
+    pub place: String,
+}
+
+/// A whole recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    known: FxHashMap<(Op, Rc<[u64]>), NodeId>,
+    pub checkpoints: Vec<Checkpoint>,
+    pub sources: Vec<Source>,
+    pub settings: Vec<Setting>,
+    /// Choices that shaped the graph: name and value.
+    pub structural: Vec<(String, String)>,
+    pub constraints: Vec<Constraint>,
+    pub outputs: Vec<Output>,
+}
+
+impl Graph {
+    /// The node for `op` with result shape `shape`, new or known.
+    pub fn add(&mut self, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
+        let next = NodeId(self.nodes.len() as u32);
+        let id = *self.known.entry((op.clone(), shape.clone())).or_insert(next);
+        if id == next {
+            self.nodes.push(Node { op, shape, span });
+        }
+        id
+    }
+
+    /// The node for a number.
+    pub fn constant(&mut self, value: f64, span: Span) -> NodeId {
+        self.add(Op::Const(value.to_bits()), Rc::from([]), span)
+    }
+
+    /// The node under `id`.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The shape of `id`.
+    pub fn shape(&self, id: NodeId) -> &Rc<[u64]> {
+        &self.nodes[id.0 as usize].shape
+    }
+
+    /// All nodes with their ids, operands before users.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(i, n)| (NodeId(i as u32), n))
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The value of a scalar that depends on constants and settings alone, the settings being at
+    /// `values` (by [`SettingId`]); none if it depends on a tensor.
+    pub fn launch_value(&self, id: NodeId, values: &[f64]) -> Option<f64> {
+        let at = |n: NodeId| self.launch_value(n, values);
+        Some(match &self.node(id).op {
+            Op::Const(bits) => f64::from_bits(*bits),
+            Op::Setting(s) => values[s.0 as usize],
+            Op::Unary(f, a) if self.shape(id).is_empty() => f.eval(at(*a)?),
+            Op::Binary(f, a, b) if self.shape(id).is_empty() => f.eval(at(*a)?, at(*b)?),
+            Op::Select(c, a, b) if self.shape(id).is_empty() => {
+                if at(*c)? != 0.0 { at(*a)? } else { at(*b)? }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Op {
+    /// The nodes it reads, in order.
+    pub fn operands(&self) -> Vec<NodeId> {
+        match self {
+            Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => vec![],
+            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } => vec![],
+            Op::Unary(_, a) => vec![*a],
+            Op::Binary(_, a, b) => vec![*a, *b],
+            Op::Select(c, a, b) => vec![*c, *a, *b],
+            Op::Reduce { input, .. } | Op::Rank { input, .. } => vec![*input],
+            Op::Kth { input, k, .. } | Op::TopMask { input, k, .. } => vec![*input, *k],
+            Op::Slice { input, .. } | Op::Reshape { input } | Op::Transpose { input, .. } => vec![*input],
+            Op::Concat { inputs, .. } => inputs.to_vec(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! TIR: the recipe as a graph of pure tensor operations.
+//!
+//! Made by `sema::elaborate`, rewritten and grouped by `opt`. Every value is a tensor of numbers; truth
+//! is 1 or 0. A tensor without axes is a scalar.
+//!
+//! Invariants: shapes are concrete; operands have smaller ids than their users; equal operations on equal
+//! operands are one node; elementwise operands have the shape of the result, or its rank with axes of
+//! length 1 where they stretch, or no axes at all; reductions keep the axes they reduce with length 1,
+//! except [`Over::All`], which gives a scalar.
+//!
+//! Not here: degrees and ranks of adapters (facts of the front end), dtypes of intermediates (arithmetic
+//! is f32, scalars are f64).
+
+mod graph;
+mod text;
+mod verify;
+
+pub use graph::{Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId};
+pub use text::print;
+pub use verify::verify;

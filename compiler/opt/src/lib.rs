@@ -1,0 +1,1 @@
+//! Optimises tensor IR, fuses it into kernels and schedules a plan.

@@ -1,0 +1,1 @@
+//! Names, types, shapes, degrees: from AST to tensor IR.

@@ -1,0 +1,2 @@
+//! Project chores: demo, test, bench.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Accuracy of the example networks, by an ndarray forward pass; not part of the product.
+fn main() {}

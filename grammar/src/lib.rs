@@ -1,0 +1,1 @@
+//! The surface syntax of Merge: lexer, parser, AST and printer.

@@ -1,0 +1,332 @@
+//! The plan: what to read, compute and write, in which order.
+//!
+//! Made by `opt`, carried inside built executables (encoded with postcard), run by `runtime`.
+//! Invariants (held by [`crate::Plan`]'s verifier in `opt`): every index is in range; a step uses only
+//! statistics that earlier steps produce; the targets of all steps tile every output tensor exactly once;
+//! views stay inside their tensors.
+//!
+//! Not here: file offsets. A plan names tensors; the runtime finds them in the headers when it starts, so
+//! a checkpoint may be replaced by another of the same schema (`--model name=PATH`).
+
+use crate::{DType, ScalarId, ScalarOp, SettingId, StatId};
+use serde::{Deserialize, Serialize};
+
+/// Everything a run needs but the kernels' code.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub recipe: Recipe,
+    pub checkpoints: Vec<Checkpoint>,
+    pub sources: Vec<Source>,
+    pub settings: Vec<Setting>,
+    pub constraints: Vec<Constraint>,
+    /// The scalar graph; operands come before their users.
+    pub scalars: Vec<ScalarOp>,
+    pub kernels: Vec<KernelInfo>,
+    pub steps: Vec<Step>,
+    /// How many [`StatId`]s the steps produce.
+    pub stats: u32,
+    pub outputs: Vec<Output>,
+}
+
+/// Where the plan comes from; recorded in the outputs' metadata.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// File name of the recipe, without folders.
+    pub name: String,
+    /// Its whole text.
+    pub text: String,
+    /// Choices that shaped the plan (ints, strings, arms) and can no longer change: name and value.
+    pub structural: Vec<(String, String)>,
+}
+
+/// An input: a safetensors file, or a folder with one file or with shards and an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The name it is bound to in the recipe, which `--model name=PATH` replaces.
+    pub name: String,
+    /// Where the recipe says it is, already joined to the recipe's folder.
+    pub path: String,
+}
+
+/// One tensor of a checkpoint that some step reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Index into [`Plan::checkpoints`].
+    pub checkpoint: u32,
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<u64>,
+}
+
+/// A launch scalar that `--set` changes without compiling anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    pub name: String,
+    pub default: f64,
+    /// Lowest and highest value allowed, both inclusive.
+    pub range: Option<(f64, f64)>,
+}
+
+/// A condition on launch scalars, tried before anything is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// Not 0 where the condition holds.
+    pub scalar: ScalarId,
+    /// What to say where it does not.
+    pub message: String,
+    /// `recipe.merge:3:14`.
+    pub place: String,
+}
+
+/// How a kernel sees an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// One entry for each entry of the loop.
+    Dense,
+    /// One f32 for each row.
+    PerRow,
+    /// One entry for each column.
+    PerCol,
+}
+
+/// How lanes, blocks and parts of a reduction are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ReduceFn {
+    Sum,
+    /// NaN if any entry is NaN.
+    Min,
+    /// NaN if any entry is NaN.
+    Max,
+}
+
+/// The signature of a compiled kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KernelInfo {
+    pub symbol: String,
+    pub operands: Vec<(DType, Access)>,
+    pub stores: Vec<DType>,
+    pub reductions: Vec<ReduceFn>,
+    pub params: u32,
+    pub keys: u32,
+    pub cuts: u32,
+}
+
+/// An affine map from the row-major index of a loop (or of a smaller box that broadcasts into it) to
+/// entries of a tensor. `dims` go from the outermost to the innermost; stride 0 repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct View {
+    pub offset: u64,
+    /// Length and stride in entries.
+    pub dims: Vec<(u64, u64)>,
+}
+
+impl View {
+    /// The whole of a tensor of `entries` entries, in order.
+    pub fn whole(entries: u64) -> View {
+        View { offset: 0, dims: vec![(entries, 1)] }
+    }
+
+    /// Number of entries it visits.
+    pub fn len(&self) -> u64 {
+        self.dims.iter().map(|d| d.0).product()
+    }
+
+    /// Whether it visits nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same map with neighbouring dims joined where they are contiguous, and dims of length 1 gone.
+    pub fn simplified(&self) -> View {
+        let mut dims: Vec<(u64, u64)> = Vec::new();
+        for &(len, stride) in self.dims.iter().filter(|d| d.0 != 1) {
+            match dims.last_mut() {
+                Some(outer) if outer.1 == len * stride => *outer = (outer.0 * len, stride),
+                _ => dims.push((len, stride)),
+            }
+        }
+        View { offset: self.offset, dims }
+    }
+
+    /// Whether consecutive indices are consecutive entries.
+    pub fn is_contiguous(&self) -> bool {
+        let s = self.simplified();
+        s.is_empty() || s.dims.is_empty() || (s.dims.len() == 1 && s.dims[0].1 == 1)
+    }
+}
+
+/// Entries of an input tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Read {
+    /// Index into [`Plan::sources`].
+    pub source: u32,
+    pub view: View,
+}
+
+/// Where results go: entries of an output tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Index into [`Plan::outputs`].
+    pub output: u32,
+    /// Index into [`Output::tensors`].
+    pub tensor: u32,
+    pub view: View,
+}
+
+/// One piece of work. Steps are listed in the order that is best for the disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// Bytes go over unchanged; both sides have the same dtype.
+    Copy { from: Read, to: Target },
+    /// The kernel's one store is written to the target.
+    Map { body: Loop, to: Target },
+    /// Reductions over all parts together, combined in part order. `results[k]` belongs to the kernel's
+    /// k-th reduction, which is the same in the kernel of every part.
+    Reduce { parts: Vec<Loop>, results: Vec<StatId> },
+    /// Exact selection over all parts together. The kernels' stores are f32 keys, one per selection.
+    Select { parts: Vec<Loop>, selections: Vec<Selection> },
+}
+
+/// The k-th largest key over all parts of a step, NaN counting as the largest.
+///
+/// With `k` the scalar's value (rounded down, held within `0..=n`): exactly `k` entries have a key above
+/// `threshold`, or equal to it and a flat index (over all parts, in order) not above `cut`.
+/// `k = 0` gives `+inf` and `-1`; `k = n` gives `-inf` and the last index.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    pub k: ScalarId,
+    pub threshold: StatId,
+    /// Absent where nobody asks which of several equal entries are meant.
+    pub cut: Option<StatId>,
+}
+
+/// A kernel over the entries of one tensor (or of a piece of one).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loop {
+    /// Index into [`Plan::kernels`].
+    pub kernel: u32,
+    pub rows: u64,
+    pub cols: u64,
+    /// Whether a tile must hold whole rows: some operand is per row or per column, or there are phases.
+    /// Otherwise `rows` is 1 and tiles may be cut anywhere at multiples of [`crate::BLOCK`].
+    pub by_rows: bool,
+    /// In the order of the kernel's operands.
+    pub operands: Vec<Operand>,
+    pub params: Vec<ScalarId>,
+    pub keys: Vec<RandomKey>,
+    pub cuts: Vec<Cut>,
+    /// Added to the flat index: the place of this part in a vector that spans tensors.
+    pub first: u64,
+    /// Statistics of each row, found while the row is in memory, in order.
+    pub phases: Vec<RowPhase>,
+}
+
+/// What a kernel of a loop reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operand {
+    /// `rows * cols` entries.
+    Dense(Read),
+    /// `rows` entries, converted to f32.
+    PerRow(Read),
+    /// `cols` entries.
+    PerCol(Read),
+    /// The value that an earlier phase found for each row.
+    RowValue { phase: u32, value: u32 },
+}
+
+/// A flat index of a [`Selection::cut`], seen from a part that starts at `minus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    pub stat: StatId,
+    pub minus: u64,
+}
+
+/// A kernel run over the rows of a tile before the loop's own kernel, and what becomes of its results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowPhase {
+    pub kernel: u32,
+    /// Indices into [`Loop::operands`], in the order of this kernel's operands.
+    pub operands: Vec<u32>,
+    pub params: Vec<ScalarId>,
+    pub keys: Vec<RandomKey>,
+    pub kind: RowPhaseKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RowPhaseKind {
+    /// Value `k` of a row is the kernel's k-th reduction over it.
+    Reduce,
+    /// The kernel stores f32 keys, one store per entry of `k`. Values `2 j` and `2 j + 1` of a row are
+    /// threshold and cut (a column) of the j-th selection, as in [`Selection`].
+    Select { k: Vec<ScalarId> },
+}
+
+/// A stream of random numbers: from a seed and everything else that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RandomKey {
+    /// The seed the recipe states, or none: the run's `--seed`.
+    pub seed: Option<i64>,
+    /// Hash of loop turns and tensor name.
+    pub stream: u64,
+}
+
+/// What a saved file holds; recorded in its metadata and checked when it is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    Weights,
+    Deltas,
+    Statistics,
+}
+
+impl Role {
+    /// The word in the metadata.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Role::Weights => "weights",
+            Role::Deltas => "deltas",
+            Role::Statistics => "tensors",
+        }
+    }
+}
+
+/// One `save`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Folder, already joined to the recipe's folder; `--out` replaces it where there is one output.
+    pub path: String,
+    pub role: Role,
+    /// In the order of the file.
+    pub tensors: Vec<OutTensor>,
+    /// Largest shard in bytes of tensor data; one file if absent.
+    pub shard: Option<u64>,
+    /// Checkpoint whose config and other small files are copied.
+    pub like: Option<u32>,
+    /// Checkpoint whose tokenizer files are taken instead of `like`'s.
+    pub tokenizer: Option<u32>,
+    /// Keys of `config.json` to set, with their JSON text.
+    pub config: Vec<(String, String)>,
+    /// `recipe.merge:3:1`.
+    pub place: String,
+}
+
+/// A tensor to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutTensor {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<u64>,
+}
+
+impl OutTensor {
+    /// Bytes of its data.
+    pub fn bytes(&self) -> u64 {
+        self.shape.iter().product::<u64>() * self.dtype.size()
+    }
+}
+
+impl Plan {
+    /// The setting under `id`.
+    pub fn setting(&self, id: SettingId) -> &Setting {
+        &self.settings[id.0 as usize]
+    }
+}

@@ -1,0 +1,1 @@
+//! Streams checkpoints through compiled kernels to disk.

@@ -1,0 +1,1 @@
+//! Suites over files: recipes, diagnostics, kernels, command lines.
