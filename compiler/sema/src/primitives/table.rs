@@ -1,0 +1,323 @@
+//! The primitives as data: names, parameters, and which of them are there.
+//!
+//! Read by `resolve` (names, argument names and counts), by elaboration (binding of arguments) and by the
+//! editor (completion). What a primitive computes lies beside this file; a primitive that is not there yet
+//! still resolves, so that a recipe which uses it gets one honest message instead of "unknown name".
+
+/// A function of the language itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Primitive {
+    pub name: &'static str,
+    pub params: &'static [PrimParam],
+    /// Whether this version computes it; if not, using it is error E1901.
+    pub available: bool,
+    pub doc: &'static str,
+    /// What to use where it is not there yet; empty if there is nothing.
+    pub instead: &'static str,
+}
+
+/// A parameter of a [`Primitive`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct PrimParam {
+    pub name: &'static str,
+    /// May be left out.
+    pub default: bool,
+    /// Bare words it takes besides values, such as `rows`.
+    pub words: &'static [&'static str],
+    /// Must be given by name.
+    pub named_only: bool,
+    /// A string here is a pattern of tensor names, as in an index of a model.
+    pub pattern: bool,
+}
+
+impl Primitive {
+    /// The parameter of this name.
+    pub fn param(&self, name: &str) -> Option<&'static PrimParam> {
+        self.params.iter().find(|p| p.name == name)
+    }
+
+    /// The parameters that may be given by place, in their order.
+    pub fn positional(&self) -> impl Iterator<Item = &'static PrimParam> {
+        self.params.iter().filter(|p| !p.named_only)
+    }
+
+    /// `clamp(x, low, high)`, as messages show it; what may be left out stands in `[..]`.
+    pub fn signature(&self) -> String {
+        let params: Vec<String> = self
+            .params
+            .iter()
+            .map(|p| match (p.named_only, p.default) {
+                (true, true) => format!("[{}: ..]", p.name),
+                (true, false) => format!("{}: ..", p.name),
+                (false, true) => format!("[{}]", p.name),
+                (false, false) => p.name.to_string(),
+            })
+            .collect();
+        format!("{}({})", self.name, params.join(", "))
+    }
+}
+
+/// The primitive of this name.
+pub fn primitive(name: &str) -> Option<&'static Primitive> {
+    PRIMITIVES.iter().find(|p| p.name == name)
+}
+
+/// Words that stand for an axis or a set of axes.
+pub const AXIS_WORDS: &[&str] = &["all", "rows", "cols"];
+
+const NONE: PrimParam = PrimParam { name: "", default: false, words: &[], named_only: false, pattern: false };
+
+/// Must be given.
+const fn p(name: &'static str) -> PrimParam {
+    PrimParam { name, ..NONE }
+}
+
+/// May be left out.
+const fn o(name: &'static str) -> PrimParam {
+    PrimParam { name, default: true, ..NONE }
+}
+
+/// May be left out, and is given by name.
+const fn named(name: &'static str) -> PrimParam {
+    PrimParam { name, default: true, named_only: true, ..NONE }
+}
+
+/// Must be given by name.
+const fn must(name: &'static str) -> PrimParam {
+    PrimParam { name, named_only: true, ..NONE }
+}
+
+/// May be left out, is given by name and takes words.
+const fn words(name: &'static str, words: &'static [&'static str]) -> PrimParam {
+    PrimParam { name, default: true, words, named_only: true, pattern: false }
+}
+
+const OVER: PrimParam = words("over", AXIS_WORDS);
+const TIED: PrimParam = words("tied", &["first", "all"]);
+const RULE: PrimParam = words("rule", &["linear", "lower", "higher", "nearest", "midpoint"]);
+const PAD: PrimParam = words("pad", &["same", "none"]);
+const PATTERN: PrimParam = PrimParam { name: "pattern", pattern: true, ..NONE };
+const ANY_PATTERN: PrimParam = PrimParam { name: "pattern", default: true, pattern: true, ..NONE };
+
+const fn there(name: &'static str, params: &'static [PrimParam], doc: &'static str) -> Primitive {
+    Primitive { name, params, available: true, doc, instead: "" }
+}
+
+const fn later(name: &'static str, params: &'static [PrimParam], doc: &'static str, instead: &'static str) -> Primitive {
+    Primitive { name, params, available: false, doc, instead }
+}
+
+/// A primitive of one tensor or number, entry by entry.
+const fn each(name: &'static str, doc: &'static str) -> Primitive {
+    there(name, const { &[p("x")] }, doc)
+}
+
+/// All primitives, by topic.
+pub const PRIMITIVES: &[Primitive] = &[
+    // Where tensors come from.
+    there("checkpoint", const { &[p("path")] }, "The model stored under a path."),
+    there(
+        "deltas",
+        const { &[p("path"), named("on")] },
+        "Stored differences, of degree 0; with `on: m` exactly for the names and shapes of `m`.",
+    ),
+    there(
+        "tensors",
+        const { &[p("path"), named("on")] },
+        "Stored tensors of no degree (statistics, masks); with `on: m` exactly for the names and shapes of `m`.",
+    ),
+    there("tensor", const { &[p("values")] }, "A tensor written out as nested lists of numbers: `tensor([[1, 2], [3, 4]])`."),
+    later(
+        "adapter",
+        const { &[p("path"), must("on")] },
+        "A stored adapter (LoRA and its kin) as the differences it makes in the model `on`.",
+        "fold the adapter into differences first and read them with `deltas(path)`",
+    ),
+    // Static values.
+    there("names", const { &[p("model"), ANY_PATTERN] }, "The names of a model's tensors, those that match the pattern."),
+    there("dim", const { &[p("x"), p("axis")] }, "The length of an axis, an int."),
+    there("numel", const { &[p("x")] }, "The number of entries, an int."),
+    there("len", const { &[p("list")] }, "The length of a list."),
+    there("div", const { &[p("a"), p("b")] }, "The quotient of two ints, rounded down."),
+    there("mod", const { &[p("a"), p("b")] }, "The remainder of two ints, with the sign of `b`."),
+    there("zip", const { &[p("a"), p("b"), o("c"), o("d")] }, "Lists of equal length as one list of tuples."),
+    there("enumerate", const { &[p("list")] }, "The list of tuples (index, member)."),
+    there("pairs", const { &[p("list")] }, "All pairs of different members, each once, in order."),
+    there(
+        "ramp",
+        const { &[p("values"), must("at"), must("of")] },
+        "Piecewise linear through `values`, spread evenly over positions 0 to `of - 1`, taken at position `at`.",
+    ),
+    later("shuffle", const { &[p("list"), named("seed")] }, "The list in an order drawn by a seed.", "write the order out"),
+    later("replace", const { &[p("list"), p("at"), p("value")] }, "The list with one member replaced.", ""),
+    later("params", const { &[p("model")] }, "The number of parameters of a model.", ""),
+    later("trainable", const { &[p("model")] }, "The number of parameters under `new`.", ""),
+    later("bytes", const { &[p("model")] }, "The size of a model on disk.", "`mergec inspect` prints the size of a checkpoint"),
+    later("flops", const { &[p("model")] }, "The operations of one forward pass.", ""),
+    later("within", const { &[p("names"), p("model"), must("params")] }, "As many names as fit a budget.", "write the names out"),
+    // Reductions: of a list across its members, of a tensor within it.
+    there("sum", const { &[p("x"), OVER] }, "The sum of a list entry by entry, or of a tensor's entries."),
+    there(
+        "mean",
+        const { &[p("x"), named("weight"), OVER] },
+        "The mean of a list entry by entry (`weight: ts` weights the members), or of a tensor's entries.",
+    ),
+    there("var", const { &[p("x"), OVER] }, "The variance, divided by n: of a list entry by entry, or of a tensor's entries."),
+    there("min", const { &[p("x"), o("y"), OVER] }, "The smallest: of two, of a list entry by entry, or of a tensor's entries."),
+    there("max", const { &[p("x"), o("y"), OVER] }, "The largest: of two, of a list entry by entry, or of a tensor's entries."),
+    there("norm", const { &[p("x"), OVER] }, "The Euclidean norm of a tensor's entries."),
+    there("dot", const { &[p("x"), p("y"), OVER] }, "The sum of the products of two tensors' entries."),
+    there("cosine", const { &[p("x"), p("y"), OVER] }, "The cosine of the angle between two tensors taken as vectors."),
+    there("count", const { &[p("x"), OVER] }, "The number of entries that are not 0."),
+    later("argmax", const { &[p("x"), OVER] }, "The index of the largest entry, the first of equal ones.", "compare with `max(x)`"),
+    // Entry by entry.
+    there("where", const { &[p("mask"), p("x"), p("y")] }, "`x` where the mask is not 0, else `y`."),
+    there("lerp", const { &[p("a"), p("b"), p("t")] }, "From `a` (t = 0) to `b` (t = 1) in a straight line."),
+    there("clamp", const { &[p("x"), p("low"), p("high")] }, "`x` held between `low` and `high`."),
+    there("pow", const { &[p("x"), p("y")] }, "`x` to the power `y`."),
+    each("sign", "1, -1, or 0 for 0."),
+    each("abs", "The magnitude."),
+    each("sqrt", "The square root."),
+    each("exp", "e to the power `x`."),
+    there("log", const { &[p("x")] }, "The natural logarithm."),
+    each("log2", "The logarithm to base 2."),
+    each("sin", "The sine of an angle in radians."),
+    each("cos", "The cosine of an angle in radians."),
+    each("tan", "The tangent of an angle in radians."),
+    each("asin", "The angle in radians with this sine."),
+    each("acos", "The angle in radians with this cosine."),
+    each("atan", "The angle in radians with this tangent."),
+    each("tanh", "The hyperbolic tangent."),
+    each("sigmoid", "1 / (1 + exp(-x))."),
+    each("floor", "The next integer downwards."),
+    each("ceil", "The next integer upwards."),
+    each("round", "The nearest integer, halves to even."),
+    each("trunc", "The integer part."),
+    // Selection.
+    there(
+        "keep_top",
+        const { &[p("x"), p("density"), TIED, OVER] },
+        "The `floor(density * n)` entries of largest magnitude, 0 elsewhere; of equal ones the first, or (`tied: all`) every one.",
+    ),
+    there("kth", const { &[p("x"), p("k"), OVER] }, "The k-th largest entry, counted from 1."),
+    there("quantile", const { &[p("x"), p("q"), RULE, OVER] }, "The entry below which a fraction `q` lies."),
+    there(
+        "rank",
+        const { &[p("x"), named("largest_first"), OVER] },
+        "The place of each entry in order, from 0; equal ones by index.",
+    ),
+    later("sort", const { &[p("x"), named("largest_first"), OVER] }, "The entries in order.", "`rank` gives each entry's place"),
+    later(
+        "sort_index",
+        const { &[p("x"), named("largest_first"), OVER] },
+        "The indices that put the entries in order.",
+        "`rank` gives each entry's place",
+    ),
+    later("cumsum", const { &[p("x"), OVER] }, "Running sums.", ""),
+    later("indices", const { &[p("mask"), must("count")] }, "The places where a mask holds.", "`where` with a mask"),
+    // Shapes.
+    there("index", const { &[p("x"), o("axis")] }, "Each entry's coordinate along an axis."),
+    there("eye", const { &[p("n")] }, "The identity matrix."),
+    there("concat", const { &[p("list"), p("axis")] }, "Tensors joined along an axis."),
+    there("reshape", const { &[p("x"), p("dims")] }, "The same entries in row-major order under another shape."),
+    there("transpose", const { &[p("x")] }, "The last two axes exchanged."),
+    later("take", const { &[p("x"), p("at"), p("axis")] }, "The slices at these places along an axis.", "slices: `x[0..n, ..]`"),
+    later("take_along", const { &[p("x"), p("at")] }, "One entry of each row.", ""),
+    later("scatter", const { &[p("x"), p("at"), p("axis")] }, "The inverse of `take`.", "`concat` of slices"),
+    later("diag", const { &[p("x")] }, "A diagonal matrix.", "`where(eye(n) == 1, x, 0)`"),
+    later("unfold", const { &[p("x"), p("axis")] }, "An axis first, the others joined.", "`reshape` and `transpose`"),
+    later("flatten", const { &[p("x")] }, "One axis of all entries.", "`reshape(x, [numel(x)])`"),
+    later("iota", const { &[p("n")] }, "The numbers 0 to n - 1.", "`index(x, axis: 0)`"),
+    // Linear algebra.
+    later(
+        "svd",
+        const { &[p("x"), named("rank"), named("full")] },
+        "The singular value decomposition.",
+        "an extraction made beforehand, read with `tensors(path)`",
+    ),
+    later("qr", const { &[p("x")] }, "The QR decomposition.", ""),
+    later("eigh", const { &[p("x")] }, "Eigenvalues and eigenvectors of a symmetric matrix.", ""),
+    later("solve", const { &[p("a"), p("b")] }, "The x with a @ x = b.", ""),
+    later("polar", const { &[p("x")] }, "The nearest matrix with orthonormal columns.", ""),
+    later("low_rank", const { &[p("x"), must("rank")] }, "The nearest matrix of a rank.", "`keep_top(x, density)` is sparse instead"),
+    later("factors", const { &[p("x")] }, "The two factors of an adapter.", ""),
+    later("assignment", const { &[p("cost"), named("maximize")] }, "The best one-to-one assignment.", ""),
+    later("kmeans", const { &[p("x"), p("k"), named("seed")] }, "Clusters of the rows.", ""),
+    // Random numbers, keyed by seed, loop turns, tensor name and element.
+    there("bernoulli", const { &[p("x"), must("p"), named("seed")] }, "1 with probability `p`, else 0, in the shape of `x`."),
+    there(
+        "uniform",
+        const { &[p("x"), named("low"), named("high"), named("seed")] },
+        "Uniform numbers from `low` (0) up to `high` (1), in the shape of `x`.",
+    ),
+    there(
+        "normal",
+        const { &[p("x"), o("mean"), o("std"), named("seed")] },
+        "Normal numbers of mean 0 and deviation 1, in the shape of `x`.",
+    ),
+    later("permutation", const { &[p("n"), named("seed")] }, "The numbers 0 to n - 1 in random order.", ""),
+    // Models.
+    there(
+        "restack",
+        const { &[p("prefix"), p("layers"), must("rest")] },
+        "Layers of several models in a new order: `layers` lists (model, layer); other tensors come from `rest`.",
+    ),
+    there("without", const { &[p("model"), PATTERN] }, "The model without the tensors whose names match."),
+    later("fill", const { &[p("model"), p("tensors")] }, "The values of `new` tensors from a file.", ""),
+    later("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds.", "save whole tensors"),
+    // Domains of `choose`.
+    later("order", const { &[p("list")] }, "Every order of a list.", "a list of the orders to try"),
+    later("subset", const { &[p("list"), named("size")] }, "Every part of a list.", "a `choose` of true or false for each member"),
+    later("simplex", const { &[p("n")] }, "n numbers from 0 that add up to 1.", "a setting for each number, divided by their sum"),
+    // Start values of `new`.
+    later("kaiming", const { &[] }, "Start values by He et al. 2015.", ""),
+    later("zeros", const { &[] }, "Start values of 0.", "`0 * x` for a tensor of the shape of `x`"),
+    later("ones", const { &[] }, "Start values of 1.", "`0 * x + 1` for a tensor of the shape of `x`"),
+    // Networks.
+    later(
+        "conv1d",
+        const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] },
+        "A convolution along one axis.",
+        "",
+    ),
+    later(
+        "conv2d",
+        const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] },
+        "A convolution along two axes.",
+        "",
+    ),
+    later("embedding", const { &[p("x"), p("table")] }, "Rows of a table.", ""),
+    later("self_attention", const { &[p("x"), p("heads"), named("kind")] }, "Attention of a sequence to itself.", ""),
+    later("fourier", const { &[p("x"), named("kind")] }, "Mixing of a sequence by a Fourier transform.", ""),
+    later("ffn", const { &[p("x"), p("hidden")] }, "A feed-forward layer.", ""),
+    later("softmax", const { &[p("x"), OVER] }, "Positive numbers that add up to 1.", "`exp(x) / sum(exp(x), over: rows)`"),
+    later("layer_norm", const { &[p("x")] }, "Rows of mean 0 and deviation 1.", "`mean` and `var` with `over: rows`"),
+    later("rms_norm", const { &[p("x")] }, "Rows of root mean square 1.", "`norm` with `over: rows`"),
+    later("batch_norm", const { &[p("x")] }, "Channels of mean 0 and deviation 1.", ""),
+    later("relu", const { &[p("x")] }, "The positive part.", "`max(x, 0)`"),
+    later("gelu", const { &[p("x")] }, "The Gaussian error linear unit.", ""),
+    later("silu", const { &[p("x")] }, "x * sigmoid(x).", "`x * sigmoid(x)`"),
+    later("max_pool", const { &[p("x"), p("size"), named("stride")] }, "The largest of each window.", ""),
+    later("avg_pool", const { &[p("x"), p("size"), named("stride")] }, "The mean of each window.", ""),
+    later("dropout", const { &[p("x"), p("keep")] }, "Entries dropped at random in training.", "`x * bernoulli(x, p: keep) / keep`"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_optional_places_come_last() {
+        for (i, p) in PRIMITIVES.iter().enumerate() {
+            assert!(PRIMITIVES[i + 1..].iter().all(|q| q.name != p.name), "{} stands twice", p.name);
+            let optional: Vec<bool> = p.positional().map(|p| p.default).collect();
+            assert!(optional.is_sorted(), "{}: what may be left out comes last", p.name);
+        }
+    }
+
+    #[test]
+    fn signatures_read_like_calls() {
+        assert_eq!(primitive("keep_top").map(Primitive::signature).as_deref(), Some("keep_top(x, density, [tied: ..], [over: ..])"));
+        assert!(primitive("svd").is_some_and(|p| !p.available));
+    }
+}
