@@ -1,0 +1,167 @@
+//! What each command does. Every function gives the exit code.
+
+use crate::{
+    arguments::{Command, Format, Inputs, Ir, Limits},
+    render,
+};
+use merge_base::did_you_mean;
+use merge_driver::{Analysis, Request, Stage};
+use merge_runtime::{Error, Options, Summary, checkpoint::Checkpoint, inspect, schema_text};
+use std::path::{Path, PathBuf};
+
+const FINE: u8 = 0;
+const RECIPE_WRONG: u8 = 1;
+const USAGE_WRONG: u8 = 2;
+
+/// Performs a command.
+pub fn perform(command: Command) -> u8 {
+    let done = match command {
+        Command::Check { files, format, inputs } => check(&files, format, &inputs),
+        Command::Run { file, inputs, limits } => run(file, &inputs, &limits),
+        Command::Build { file, output, cpu, inputs } => build(file, &output, cpu.as_deref(), &inputs),
+        Command::Plan { file, inputs, limits } => plan(file, &inputs, &limits),
+        Command::Inspect { checkpoint, other, schema } => inspect(&checkpoint, other.as_deref(), schema),
+        Command::Emit { ir, file, inputs } => emit(ir, file, &inputs),
+        Command::Test { files } => test(&files),
+        Command::Explain { code } => explain(&code),
+    };
+    done.unwrap_or_else(|error| render::error(&error))
+}
+
+fn analyse(file: PathBuf, inputs: &Inputs) -> Result<Analysis, Error> {
+    let models = inputs.models.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
+    merge_driver::analyse(&Request { file, set: inputs.set.clone(), models })
+}
+
+/// The analysis where the recipe has no errors; what it says is printed either way.
+fn sound(file: PathBuf, inputs: &Inputs) -> Result<Option<Analysis>, Error> {
+    let analysis = analyse(file, inputs)?;
+    render::human(&analysis.diagnostics, &analysis.sources);
+    Ok((!analysis.has_errors()).then_some(analysis))
+}
+
+fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error> {
+    let mut code = FINE;
+    for file in files {
+        let analysis = match analyse(file.clone(), inputs) {
+            Ok(analysis) => analysis,
+            // The other files are still worth checking.
+            Err(error) => {
+                code = code.max(render::error(&error));
+                continue;
+            }
+        };
+        match format {
+            Format::Human => render::human(&analysis.diagnostics, &analysis.sources),
+            Format::Json => render::json(&analysis.diagnostics, &analysis.sources),
+        }
+        if analysis.has_errors() {
+            code = code.max(RECIPE_WRONG);
+        }
+    }
+    Ok(code)
+}
+
+fn run(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
+    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    if analysis.elaborated.graph.outputs.is_empty() {
+        return Err(Error::usage("the recipe saves nothing").with_help("add `save NAME to \"folder\"`"));
+    }
+    merge_runtime::interrupt::listen();
+    let progress = merge_runtime::progress::for_terminal();
+    let summary = merge_driver::run(&analysis, &options(limits), &*progress)?;
+    print_summary(&summary);
+    Ok(FINE)
+}
+
+/// Settings and other paths are part of the analysis already.
+fn options(limits: &Limits) -> Options {
+    Options {
+        out: limits.out.clone(),
+        threads: limits.threads.map(usize::from),
+        memory: limits.memory,
+        seed: limits.seed,
+        ..Options::default()
+    }
+}
+
+fn print_summary(summary: &Summary) {
+    println!("{}", summary.text());
+}
+
+fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result<u8, Error> {
+    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    merge_driver::build(&analysis, to, cpu)?;
+    println!("wrote {}", to.display());
+    Ok(FINE)
+}
+
+fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
+    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    let Some(compiled) = &analysis.compiled else { return Ok(RECIPE_WRONG) };
+    print!("{}", merge_driver::describe_plan(&analysis, compiled, &options(limits)));
+    Ok(FINE)
+}
+
+fn inspect(path: &Path, other: Option<&Path>, schema: bool) -> Result<u8, Error> {
+    let checkpoint = Checkpoint::open(path)?;
+    let text = match other {
+        Some(other) => inspect::difference(&checkpoint, &Checkpoint::open(other)?),
+        None if schema => schema_text::write(&checkpoint),
+        None => inspect::listing(&checkpoint),
+    };
+    print!("{text}");
+    Ok(FINE)
+}
+
+fn emit(ir: Ir, file: PathBuf, inputs: &Inputs) -> Result<u8, Error> {
+    let stage = match ir {
+        Ir::Ast => Stage::Ast,
+        Ir::Hir => Stage::Hir,
+        Ir::Tir => Stage::Tir,
+        Ir::Dispatch => Stage::Dispatch,
+        Ir::Kir => Stage::Kir,
+        Ir::Plan => Stage::Plan,
+        Ir::Llvm => Stage::Llvm,
+        Ir::Asm => Stage::Asm,
+    };
+    let analysis = analyse(file, inputs)?;
+    render::human(&analysis.diagnostics, &analysis.sources);
+    match merge_driver::emit(&analysis, stage)? {
+        Some(text) => print!("{text}"),
+        None => return Ok(RECIPE_WRONG),
+    }
+    Ok(if analysis.has_errors() { RECIPE_WRONG } else { FINE })
+}
+
+fn test(files: &[PathBuf]) -> Result<u8, Error> {
+    let (mut passed, mut failed) = (0, 0);
+    for file in files {
+        let Some(analysis) = sound(file.clone(), &Inputs::default())? else { return Ok(RECIPE_WRONG) };
+        for result in merge_driver::run_tests(&analysis) {
+            match &result.failure {
+                None => passed += 1,
+                Some(found) => {
+                    failed += 1;
+                    println!("FAILED {} ({}): {found}", result.title, analysis.sources.place(result.span));
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed > 0 { RECIPE_WRONG } else { FINE })
+}
+
+fn explain(code: &str) -> Result<u8, Error> {
+    if let Some(page) = merge_driver::error_page(code) {
+        print!("{page}");
+        return Ok(FINE);
+    }
+    let codes = merge_driver::error_pages().iter().map(|(code, _)| *code);
+    let help = match did_you_mean(code, codes) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "codes look like E2003; `mergec check` prints them in brackets".to_owned(),
+    };
+    eprintln!("error: no diagnostic is called `{code}`\nhelp: {help}");
+    Ok(USAGE_WRONG)
+}

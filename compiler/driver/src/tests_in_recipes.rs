@@ -1,0 +1,43 @@
+//! Runs the `test` items of a recipe on the reference interpreter.
+
+use crate::Analysis;
+use merge_base::Span;
+use merge_interp::{Interpreter, decode};
+use merge_runtime::checkpoint::Checkpoint;
+use std::path::Path;
+
+/// How one `test` went.
+#[derive(Clone, Debug)]
+pub struct TestResult {
+    pub title: String,
+    pub span: Span,
+    /// None where it holds; else what was found.
+    pub failure: Option<String>,
+}
+
+/// Runs every `test` of the recipe. A test holds where its value is not 0 in any entry.
+pub fn run_tests(analysis: &Analysis) -> Vec<TestResult> {
+    let graph = &analysis.elaborated.graph;
+    let read = |source: &merge_abi::Source| -> Result<Vec<f64>, String> {
+        let path = &graph.checkpoints[source.checkpoint as usize].path;
+        let checkpoint = Checkpoint::open(Path::new(path)).map_err(|e| e.message)?;
+        let tensor = checkpoint.tensors.get(&source.name).ok_or_else(|| format!("`{path}` has no `{}`", source.name))?;
+        let mut bytes = vec![0; tensor.bytes as usize];
+        checkpoint.read_at(tensor.file, tensor.offset, &mut bytes).map_err(|e| e.message)?;
+        Ok(decode(tensor.dtype, &bytes))
+    };
+    let settings = graph.settings.iter().map(|s| s.default).collect();
+    let mut interpreter = Interpreter::new(graph, settings, 0, &read);
+    let mut results = Vec::new();
+    for test in &analysis.elaborated.tests {
+        let failure = match interpreter.value(test.node) {
+            Err(message) => Some(message),
+            Ok(value) => {
+                let wrong = value.iter().filter(|v| **v == 0.0 || v.is_nan()).count();
+                (wrong > 0).then(|| format!("the condition fails in {wrong} of {} entries", value.len()))
+            }
+        };
+        results.push(TestResult { title: test.title.clone(), span: test.span, failure });
+    }
+    results
+}
