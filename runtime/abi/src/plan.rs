@@ -270,6 +270,17 @@ pub struct RandomKey {
     pub stream: u64,
 }
 
+impl RandomKey {
+    /// The stream of the second number where a formula needs two of an entry. A normal number is
+    /// `sqrt(-2 ln(1 - u)) * cos(2 pi v)` with `u` from a stream and `v` from its second.
+    pub const fn second(self) -> RandomKey {
+        RandomKey { seed: self.seed, stream: self.stream ^ RandomKey::SECOND }
+    }
+
+    /// What tells a second stream from the first.
+    pub const SECOND: u64 = 0x9e37_79b9_7f4a_7c15;
+}
+
 /// What a saved file holds; recorded in its metadata and checked when it is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
