@@ -1,0 +1,434 @@
+//! What elaboration knows at any moment, and how tensors are made.
+//!
+//! Primitives and operators build their nodes through the methods here, which hold the graph's invariants:
+//! broadcasting stretches axes of length 1 only, and no arithmetic is done on buffers of ints.
+
+use super::files::Opened;
+use super::findings::{CallSite, Findings};
+use super::names::{NameId, Names};
+use super::{Answers, TestCase};
+use crate::codes::types as codes;
+use crate::degree::{Atom, Degree, Frac};
+use crate::hir::{FnId, Program};
+use crate::schema::Checkpoints;
+use crate::value::{Reported, TensorVal, Value};
+use merge_abi::{BinaryFn, RandomKey, ReduceFn, UnaryFn};
+use merge_base::{Code, Diagnostic, Sources, Span};
+use merge_ir::tir::{Graph, NodeId, Op, Over};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
+
+/// The state of one elaboration.
+pub struct Cx<'p> {
+    pub graph: Graph,
+    pub sources: &'p Sources,
+    pub(super) program: &'p Program,
+    pub(super) checkpoints: &'p mut (dyn Checkpoints + 'p),
+    pub(super) answers: &'p Answers,
+    pub(super) names: Names,
+    pub(super) opened: Vec<Opened>,
+    pub(super) findings: Findings,
+    pub(super) tests: Vec<TestCase>,
+    /// Values of the settings, in the order of [`Graph::settings`].
+    pub(super) setting_values: Vec<f64>,
+    /// Names under which `--set` reaches a decision, with what is accepted.
+    pub(super) decisions: Vec<String>,
+    /// What a scalar is as a coefficient, where that is known better than "an atom of its own".
+    fracs: FxHashMap<NodeId, Frac>,
+    node_atoms: FxHashMap<NodeId, Atom>,
+    pub(super) atoms: Vec<String>,
+    zeros: FxHashSet<NodeId>,
+    /// Top-level variables.
+    pub(super) globals: Vec<Value>,
+    /// The tensor that is being made, where a rule or a lifted function says so.
+    pub(super) tensor: Option<NameId>,
+    /// Turns of the loops around, outermost first.
+    pub(super) turns: Vec<u32>,
+    /// Lets, captures and calls around, which name the decisions in them.
+    pub(super) path: Vec<String>,
+    pub(super) calls: Option<Rc<CallSite>>,
+    /// Set while a function is tried with symbolic arguments: only faults that no argument can cure count.
+    pub(super) symbolic: bool,
+    /// Faults already reported at the definition of a function.
+    pub(super) broken: FxHashSet<(Code, Span)>,
+    /// `as` promises seen, and whether each was proved already wherever it was reached.
+    pub(super) promises: FxHashMap<Span, bool>,
+    /// The name that the value being evaluated is bound to.
+    pub(super) bound_to: Option<String>,
+    pub(super) constraints_seen: FxHashSet<(NodeId, Span)>,
+}
+
+impl<'p> Cx<'p> {
+    pub(super) fn new(
+        program: &'p Program,
+        sources: &'p Sources,
+        checkpoints: &'p mut (dyn Checkpoints + 'p),
+        answers: &'p Answers,
+    ) -> Cx<'p> {
+        Cx {
+            graph: Graph::default(),
+            sources,
+            program,
+            checkpoints,
+            answers,
+            names: Names::default(),
+            opened: Vec::new(),
+            findings: Findings::default(),
+            tests: Vec::new(),
+            setting_values: Vec::new(),
+            decisions: Vec::new(),
+            fracs: FxHashMap::default(),
+            node_atoms: FxHashMap::default(),
+            atoms: Vec::new(),
+            zeros: FxHashSet::default(),
+            globals: vec![Value::Poison; program.globals.len()],
+            tensor: None,
+            turns: Vec::new(),
+            path: Vec::new(),
+            calls: None,
+            symbolic: false,
+            broken: FxHashSet::default(),
+            promises: FxHashMap::default(),
+            bound_to: None,
+            constraints_seen: FxHashSet::default(),
+        }
+    }
+
+    /// Runs `body` on an empty graph, with nothing of it kept but its findings.
+    pub(super) fn on_scratch_graph<T>(&mut self, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
+        let graph = std::mem::take(&mut self.graph);
+        let fracs = std::mem::take(&mut self.fracs);
+        let node_atoms = std::mem::take(&mut self.node_atoms);
+        let zeros = std::mem::take(&mut self.zeros);
+        let values = std::mem::take(&mut self.setting_values);
+        let constraints = std::mem::take(&mut self.constraints_seen);
+        let result = body(self);
+        self.graph = graph;
+        self.fracs = fracs;
+        self.node_atoms = node_atoms;
+        self.zeros = zeros;
+        self.setting_values = values;
+        self.constraints_seen = constraints;
+        result
+    }
+
+    /// The text of the recipe under a span.
+    pub fn text(&self, span: Span) -> &'p str {
+        self.sources.slice(span)
+    }
+
+    /// What to call an expression in a message: its text, if that is short enough to be read.
+    pub fn describe(&self, span: Span) -> String {
+        let text = self.text(span);
+        if text.is_empty() || text.len() > 40 || text.contains('\n') { "this".into() } else { format!("`{text}`") }
+    }
+
+    /// The function under `id`.
+    pub(super) fn function(&self, id: FnId) -> &'p crate::hir::Fn {
+        &self.program.fns[id.0 as usize]
+    }
+
+    /// Gives a diagnostic. Inside a function it is blamed on the call in the recipe, with the place in the
+    /// function as a second label; a fault that the function itself was already blamed for stays silent.
+    pub fn report(&mut self, mut d: Diagnostic) -> Reported {
+        if self.symbolic {
+            let counts = d.code.0.starts_with("E21")
+                || d.code.0.starts_with("W21")
+                || [codes::WRONG_KIND, codes::WRONG_ARGUMENTS, codes::SHAPES_DISAGREE].contains(&d.code);
+            if !counts {
+                return Reported;
+            }
+        }
+        if let Some(site) = &self.calls {
+            if d.primary_span().is_some_and(|s| self.broken.contains(&(d.code, s))) {
+                return Reported;
+            }
+            let outermost = site.outermost();
+            let (span, function, inner) = (outermost.span, outermost.function, site.function);
+            let inner = self.function(inner).name.clone();
+            for label in &mut d.labels {
+                if label.primary && label.message.is_empty() {
+                    label.message = format!("here, in `{inner}`");
+                }
+                label.primary = false;
+            }
+            let message = format!("in this call of `{}`", self.function(function).name);
+            d.labels.insert(0, merge_base::Label { span, message, primary: true });
+        } else if self.symbolic {
+            self.broken.extend(d.primary_span().map(|s| (d.code, s)));
+        }
+        let tensor = if self.symbolic { None } else { self.tensor };
+        self.findings.add(d, tensor);
+        Reported
+    }
+
+    /// Shorthand for [`Cx::report`] with one place.
+    pub fn error(&mut self, code: Code, message: impl Into<String>, span: Span, label: impl Into<String>) -> Reported {
+        self.report(Diagnostic::new(code, message, span, label))
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, t: &TensorVal) -> Rc<[u64]> {
+        self.graph.shape(t.node).clone()
+    }
+
+    /// Whether it has no axes.
+    pub fn is_scalar(&self, t: &TensorVal) -> bool {
+        self.graph.shape(t.node).is_empty()
+    }
+
+    /// A known number as a scalar.
+    pub fn number(&mut self, value: f64, span: Span) -> TensorVal {
+        TensorVal::new(self.graph.constant(value, span), Degree::zero())
+    }
+
+    /// A new scalar that the compiler does not know the value of, under the name messages give it.
+    pub(super) fn new_atom(&mut self, name: impl Into<String>) -> Atom {
+        self.atoms.push(name.into());
+        Atom(self.atoms.len() as u32 - 1)
+    }
+
+    /// The name of an atom in messages.
+    pub fn atom_name(&self, atom: Atom) -> String {
+        self.atoms[atom.0 as usize].clone()
+    }
+
+    /// A scalar as a coefficient of degrees: a number, a polynomial of settings, or an atom of its own.
+    pub fn frac(&mut self, scalar: &TensorVal) -> Frac {
+        if let Some(f) = self.fracs.get(&scalar.node) {
+            return f.clone();
+        }
+        if let Op::Const(bits) = self.graph.node(scalar.node).op
+            && let Some(f) = Frac::nearest_decimal(f64::from_bits(bits))
+        {
+            self.fracs.insert(scalar.node, f.clone());
+            return f;
+        }
+        if let Some(atom) = self.node_atoms.get(&scalar.node) {
+            return Frac::atom(*atom);
+        }
+        let text = self.text(self.graph.node(scalar.node).span).trim();
+        let name = if text.is_empty() || text.len() > 30 || text.contains('\n') { "…".to_string() } else { text.to_string() };
+        let atom = self.new_atom(name);
+        self.node_atoms.insert(scalar.node, atom);
+        Frac::atom(atom)
+    }
+
+    /// States what a scalar is as a coefficient.
+    pub fn set_frac(&mut self, scalar: &TensorVal, frac: Frac) {
+        self.fracs.entry(scalar.node).or_insert(frac);
+    }
+
+    /// A value as a tensor of floats: ints and bools become numbers. `span` is where it stands.
+    ///
+    /// # Errors
+    /// Lists, strings and the like, and buffers of ints, are reported.
+    pub fn tensor(&mut self, value: &Value, span: Span) -> Result<TensorVal, Reported> {
+        match value {
+            Value::Int(i) => Ok(self.number(*i as f64, span)),
+            Value::Bool(b) => Ok(self.number(f64::from(*b), span)),
+            Value::Tensor(t) => self.float(t, span),
+            Value::Poison => Err(Reported),
+            other => {
+                let message = format!("a tensor or a number is wanted here, and this is {}", other.kind());
+                Err(self.error(codes::WRONG_KIND, message, span, ""))
+            }
+        }
+    }
+
+    /// The tensor itself, if arithmetic may be done on it.
+    pub fn float(&mut self, t: &TensorVal, span: Span) -> Result<TensorVal, Reported> {
+        let Some(dtype) = t.buffer else { return Ok(t.clone()) };
+        let name = self.tensor.map(|n| self.names.text(n).to_string());
+        let what = name.as_deref().map_or("this tensor".to_string(), |n| format!("`{n}`"));
+        let last = name.as_deref().and_then(|n| n.rsplit('.').next()).unwrap_or("position_ids").to_string();
+        Err(self.report(
+            Diagnostic::new(
+                codes::BUFFER_ARITHMETIC,
+                format!("{what} holds {dtype}, not floats: it can be copied, but not blended"),
+                span,
+                "",
+            )
+            .help(format!("give it a rule of its own that copies it: \"**.{last}\" => base"))
+            .help(format!("or leave it out: without(m, \"**.{last}\")")),
+        ))
+    }
+
+    /// The common shape of operands of an elementwise operation.
+    ///
+    /// # Errors
+    /// Axes that neither agree nor have length 1 are reported at the operands.
+    pub fn broadcast(&mut self, operands: &[(&TensorVal, Span)], span: Span) -> Result<Rc<[u64]>, Reported> {
+        let mut shape: Option<Rc<[u64]>> = None;
+        let mut fits = true;
+        for (t, _) in operands {
+            let next = self.shape(t);
+            shape = Some(match shape {
+                None => next,
+                Some(s) if s == next || next.is_empty() => s,
+                Some(s) if s.is_empty() => next,
+                Some(s) if s.len() == next.len() => {
+                    fits &= s.iter().zip(&*next).all(|(a, b)| a == b || *a == 1 || *b == 1);
+                    s.iter().zip(&*next).map(|(a, b)| if *a == 1 { *b } else { *a }).collect()
+                }
+                Some(s) => {
+                    fits = false;
+                    s
+                }
+            });
+        }
+        if fits {
+            return Ok(shape.unwrap_or_else(|| Rc::from([])));
+        }
+        Err(self.shapes_disagree(operands, span))
+    }
+
+    /// Reports that the shapes of `operands` do not go together.
+    pub fn shapes_disagree(&mut self, operands: &[(&TensorVal, Span)], span: Span) -> Reported {
+        let mut d = Diagnostic::without_place(codes::SHAPES_DISAGREE, "tensor shapes do not agree");
+        let mut seen = FxHashSet::default();
+        let mut shapes = Vec::new();
+        for (t, at) in operands.iter().filter(|(t, _)| !self.graph.shape(t.node).is_empty()) {
+            let shape = self.shape(t);
+            if seen.insert(*at) {
+                let message = format!("{} has {} here", self.describe(*at), show_shape(&shape));
+                d.labels.push(merge_base::Label { span: *at, message, primary: d.labels.is_empty() });
+            }
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        if d.labels.len() < 2 {
+            let listed: Vec<String> = shapes.iter().map(|s| show_shape(s)).collect();
+            d = Diagnostic::new(codes::SHAPES_DISAGREE, "tensor shapes do not agree", span, format!("these are {}", listed.join(" and ")));
+        }
+        if let [a, b] = shapes.as_slice()
+            && a.len() != b.len()
+        {
+            d = d.note("only axes of length 1 stretch, and the number of axes must be the same");
+        }
+        self.report(d)
+    }
+
+    /// A function of one tensor, entry by entry.
+    pub fn unary(&mut self, f: UnaryFn, x: &TensorVal, degree: Degree, span: Span) -> TensorVal {
+        let shape = self.shape(x);
+        let node = self.graph.add(Op::Unary(f, x.node), shape, span);
+        TensorVal::new(node, degree)
+    }
+
+    /// A function of two tensors, entry by entry, with broadcasting.
+    ///
+    /// # Errors
+    /// Shapes that do not agree are reported at the operands.
+    pub fn binary(
+        &mut self,
+        f: BinaryFn,
+        (a, a_span): (&TensorVal, Span),
+        (b, b_span): (&TensorVal, Span),
+        degree: Degree,
+        span: Span,
+    ) -> Result<TensorVal, Reported> {
+        let shape = self.broadcast(&[(a, a_span), (b, b_span)], span)?;
+        // A delta that lacks a name counts as zero there, and adding it copies the other side bit for bit.
+        if matches!(f, BinaryFn::Add | BinaryFn::Sub) && self.zeros.contains(&b.node) && *self.graph.shape(a.node) == shape {
+            return Ok(TensorVal::new(a.node, degree));
+        }
+        if f == BinaryFn::Add && self.zeros.contains(&a.node) && *self.graph.shape(b.node) == shape {
+            return Ok(TensorVal::new(b.node, degree));
+        }
+        Ok(TensorVal::new(self.graph.add(Op::Binary(f, a.node, b.node), shape, span), degree))
+    }
+
+    /// `x` where `mask` is not 0, else `y`.
+    ///
+    /// # Errors
+    /// Shapes that do not agree are reported at the operands.
+    pub fn select(
+        &mut self,
+        (mask, mask_span): (&TensorVal, Span),
+        (x, x_span): (&TensorVal, Span),
+        (y, y_span): (&TensorVal, Span),
+        degree: Degree,
+        span: Span,
+    ) -> Result<TensorVal, Reported> {
+        let shape = self.broadcast(&[(mask, mask_span), (x, x_span), (y, y_span)], span)?;
+        Ok(TensorVal::new(self.graph.add(Op::Select(mask.node, x.node, y.node), shape, span), degree))
+    }
+
+    /// The shape that a reduction of `shape` over `over` has.
+    pub fn reduced(shape: &[u64], over: Over) -> Rc<[u64]> {
+        match over {
+            Over::All => Rc::from([]),
+            Over::Rows => {
+                let mut s = shape.to_vec();
+                if let Some(last) = s.last_mut() {
+                    *last = 1;
+                }
+                s.into()
+            }
+        }
+    }
+
+    /// A reduction of a tensor.
+    pub fn reduce(&mut self, f: ReduceFn, over: Over, x: &TensorVal, degree: Degree, span: Span) -> TensorVal {
+        let shape = Cx::reduced(&self.shape(x), over);
+        let node = self.graph.add(Op::Reduce { f, over, input: x.node }, shape, span);
+        TensorVal::new(node, degree)
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros(&mut self, shape: &Rc<[u64]>, span: Span) -> TensorVal {
+        let zero = self.graph.constant(0.0, span);
+        let node = if shape.is_empty() {
+            zero
+        } else {
+            let coord = self.graph.add(Op::Coord { axis: 0 }, shape.clone(), span);
+            self.graph.add(Op::Binary(BinaryFn::Mul, coord, zero), shape.clone(), span)
+        };
+        self.zeros.insert(node);
+        TensorVal::new(node, Degree::zero())
+    }
+
+    /// The value of a scalar that depends on numbers and settings alone, at the settings' present values.
+    pub fn launch_value(&self, scalar: &TensorVal) -> Option<f64> {
+        self.graph.launch_value(scalar.node, &self.setting_values)
+    }
+
+    /// The key of a random stream here: the seed, the turns of the loops around, the tensor's name.
+    pub fn random_key(&self, seed: Option<i64>) -> RandomKey {
+        let mut stream = Fnv::new();
+        stream.write(&(self.turns.len() as u32).to_le_bytes());
+        for turn in &self.turns {
+            stream.write(&turn.to_le_bytes());
+        }
+        if let Some(name) = self.tensor {
+            stream.write(self.names.text(name).as_bytes());
+        }
+        RandomKey { seed, stream: stream.0 }
+    }
+}
+
+/// `[4096, 11008]`; `a number` for no axes.
+pub fn show_shape(shape: &[u64]) -> String {
+    if shape.is_empty() {
+        return "no axes".into();
+    }
+    let dims: Vec<String> = shape.iter().map(u64::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): small, and the same on every machine and in every version.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
