@@ -1,1 +1,12 @@
 //! Streams checkpoints through compiled kernels to disk.
+
+pub mod checkpoint;
+pub mod error;
+pub mod header;
+pub mod inspect;
+pub mod output;
+pub mod rng;
+pub mod scalars;
+pub mod schema_text;
+
+pub use error::{Error, Kind};

@@ -1,0 +1,1 @@
+//! The `.schema` text of a checkpoint.
