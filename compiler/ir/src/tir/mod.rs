@@ -12,9 +12,10 @@
 //! is f32, scalars are f64).
 
 mod graph;
+mod parse_text;
 mod text;
 mod verify;
 
-pub use graph::{Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId};
-pub use text::print;
+pub use graph::{Constraint, Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId};
+pub use text::{line, parse, print};
 pub use verify::verify;

@@ -1,7 +1,119 @@
-//! The text form of a graph.
-use super::Graph;
+//! The text form of a graph: printed by `mergec emit --ir tir`, parsed by tests.
+//!
+//! One declaration or node a line; nodes keep their numbers, so that `parse(print(g))` prints the same
+//! text again. Spans are not part of the text.
 
-/// The graph as text, one node a line.
+use super::parse_text::Parser;
+use super::{Graph, Node, NodeId, Op, Over};
+use merge_abi::{RandomKey, ReduceFn, Role};
+use std::fmt::Write;
+
+/// The graph as text.
 pub fn print(graph: &Graph) -> String {
-    graph.nodes().map(|(id, n)| format!("%{} = {:?} : {:?}\n", id.0, n.op, n.shape)).collect()
+    let mut out = String::new();
+    for c in &graph.checkpoints {
+        let _ = writeln!(out, "checkpoint {:?} {:?}", c.name, c.path);
+    }
+    for s in &graph.sources {
+        let _ = writeln!(out, "source {} {:?} {} {}", s.checkpoint, s.name, s.dtype, list(&s.shape));
+    }
+    for s in &graph.settings {
+        let range = s.range.map_or(String::new(), |(lo, hi)| format!(" in {lo:?} {hi:?}"));
+        let _ = writeln!(out, "setting {:?} {:?}{range}", s.name, s.default);
+    }
+    for (name, value) in &graph.structural {
+        let _ = writeln!(out, "choice {name:?} {value:?}");
+    }
+    for (id, node) in graph.nodes() {
+        let _ = writeln!(out, "{}", line(id, node));
+    }
+    for c in &graph.constraints {
+        let _ = writeln!(out, "require %{} {:?} at {:?}", c.node.0, c.message, c.place);
+    }
+    for o in &graph.outputs {
+        let _ = write!(out, "output {:?} {} at {:?}", o.path, o.role.word(), o.place);
+        for (word, value) in [("shard", o.shard), ("like", o.like.map(u64::from)), ("tokenizer", o.tokenizer.map(u64::from))] {
+            if let Some(value) = value {
+                let _ = write!(out, " {word} {value}");
+            }
+        }
+        for (key, value) in &o.config {
+            let _ = write!(out, " config {key:?} {value:?}");
+        }
+        out.push('\n');
+        for t in &o.tensors {
+            let _ = writeln!(out, "  {:?} {} %{}", t.name, t.dtype, t.node.0);
+        }
+    }
+    out
+}
+
+/// The graph that a text describes. Nodes must be numbered from 0 in order and all different, as
+/// [`print`] writes them.
+///
+/// # Errors
+/// One sentence that names the line.
+pub fn parse(text: &str) -> Result<Graph, String> {
+    Parser::default().graph(text)
+}
+
+/// A node as its line in the text form.
+pub fn line(id: NodeId, node: &Node) -> String {
+    let body = match &node.op {
+        Op::Const(bits) => format!("const {:?}", f64::from_bits(*bits)),
+        Op::Setting(s) => format!("setting {}", s.0),
+        Op::Literal(bits) => {
+            let words: Vec<String> = bits.iter().map(|b| format!("{:?}", f64::from_bits(*b))).collect();
+            format!("literal [{}]", words.join(", "))
+        }
+        Op::Load(s) => format!("load {}", s.0),
+        Op::Unary(f, a) => format!("{} %{}", f.name(), a.0),
+        Op::Binary(f, a, b) => format!("{} %{} %{}", f.name(), a.0, b.0),
+        Op::Select(c, a, b) => format!("select %{} %{} %{}", c.0, a.0, b.0),
+        Op::Coord { axis } => format!("coord {axis}"),
+        Op::Uniform { key, first } => format!("uniform {} {first}", random(key)),
+        Op::Normal { key, first } => format!("normal {} {first}", random(key)),
+        Op::Reduce { f, over, input } => format!("reduce {} {} %{}", reduce_name(*f), over_name(*over), input.0),
+        Op::Kth { input, k, over } => format!("kth {} %{} %{}", over_name(*over), input.0, k.0),
+        Op::TopMask { input, k, over } => format!("topmask {} %{} %{}", over_name(*over), input.0, k.0),
+        Op::Rank { input, over } => format!("rank {} %{}", over_name(*over), input.0),
+        Op::Slice { input, start } => format!("slice %{} {}", input.0, list(start)),
+        Op::Reshape { input } => format!("reshape %{}", input.0),
+        Op::Transpose { input, perm } => format!("transpose %{} {}", input.0, list(perm)),
+        Op::Concat { axis, inputs } => {
+            let words: Vec<String> = inputs.iter().map(|i| format!("%{}", i.0)).collect();
+            format!("concat {axis} {}", words.join(" "))
+        }
+    };
+    format!("%{} = {body} : {}", id.0, list(&node.shape))
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    let words: Vec<String> = items.iter().map(|i| i.to_string()).collect();
+    format!("[{}]", words.join(", "))
+}
+
+fn random(key: &RandomKey) -> String {
+    format!("{} {}", key.seed.map_or("run".to_owned(), |s| s.to_string()), key.stream)
+}
+
+/// The word of a reduction in text forms.
+pub(super) const fn reduce_name(f: ReduceFn) -> &'static str {
+    match f {
+        ReduceFn::Sum => "sum",
+        ReduceFn::Min => "min",
+        ReduceFn::Max => "max",
+    }
+}
+
+const fn over_name(over: Over) -> &'static str {
+    match over {
+        Over::All => "all",
+        Over::Rows => "rows",
+    }
+}
+
+/// The role that a word names.
+pub(super) fn role(word: &str) -> Option<Role> {
+    [Role::Weights, Role::Deltas, Role::Statistics].into_iter().find(|r| r.word() == word)
 }
