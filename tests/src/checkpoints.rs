@@ -1,0 +1,128 @@
+//! Small checkpoints, written with the `safetensors` crate: not with our own writer, which is under test.
+
+use crate::Random;
+use merge_abi::DType;
+use merge_interp::decode;
+use safetensors::{SafeTensors, tensor::TensorView};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+/// A tensor with its entries as f64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub entries: Vec<f64>,
+}
+
+/// `count` values around 0.
+pub fn values(random: &mut Random, count: usize) -> Vec<f64> {
+    (0..count).map(|_| random.normal() * 0.25).collect()
+}
+
+/// Entries in the stored form of a dtype, rounded to nearest even.
+pub fn encode(dtype: DType, entries: &[f64]) -> Vec<u8> {
+    macro_rules! bytes {
+        ($convert:expr) => {
+            entries.iter().flat_map(|v| $convert(*v).to_le_bytes()).collect()
+        };
+    }
+    match dtype {
+        DType::F64 => bytes!(|v: f64| v),
+        DType::F32 => bytes!(|v: f64| v as f32),
+        DType::F16 => bytes!(half::f16::from_f64),
+        DType::BF16 => bytes!(half::bf16::from_f64),
+        DType::I64 => bytes!(|v: f64| v as i64),
+        DType::I32 => bytes!(|v: f64| v as i32),
+        DType::U8 | DType::Bool => bytes!(|v: f64| v as u8),
+        // The small floats have no encoder in the project: any byte is a number or NaN, so take the entry as the byte.
+        DType::F8E4M3 | DType::F8E5M2 => bytes!(|v: f64| ((v.abs() * 100.0) as u8) & 0x77),
+        other => panic!("the tests write no {other}"),
+    }
+}
+
+fn safetensors_dtype(dtype: DType) -> safetensors::Dtype {
+    match dtype {
+        DType::F64 => safetensors::Dtype::F64,
+        DType::F32 => safetensors::Dtype::F32,
+        DType::F16 => safetensors::Dtype::F16,
+        DType::BF16 => safetensors::Dtype::BF16,
+        DType::F8E4M3 => safetensors::Dtype::F8_E4M3,
+        DType::F8E5M2 => safetensors::Dtype::F8_E5M2,
+        DType::I64 => safetensors::Dtype::I64,
+        DType::I32 => safetensors::Dtype::I32,
+        DType::U8 => safetensors::Dtype::U8,
+        DType::Bool => safetensors::Dtype::BOOL,
+        other => panic!("the tests write no {other}"),
+    }
+}
+
+/// Writes `folder/model.safetensors` and a small `config.json`, or the file itself where the path ends so.
+pub fn write_checkpoint<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, Tensor)>, metadata: &[(&str, &str)]) {
+    let tensors: Vec<(&str, Tensor, Vec<u8>)> =
+        tensors.into_iter().map(|(name, t)| (name, t.clone(), encode(t.dtype, &t.entries))).collect();
+    let views = tensors.iter().map(|(name, t, bytes)| {
+        let view = TensorView::new(safetensors_dtype(t.dtype), t.shape.clone(), bytes).expect("sizes agree");
+        (*name, view)
+    });
+    let metadata: HashMap<String, String> = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let bytes = safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata)).expect("serialisable");
+    if path.extension().is_some_and(|e| e == "safetensors") {
+        std::fs::write(path, bytes).expect("writable");
+    } else {
+        std::fs::create_dir_all(path).expect("writable");
+        std::fs::write(path.join("model.safetensors"), bytes).expect("writable");
+        std::fs::write(path.join("config.json"), "{\n  \"model_type\": \"tiny\",\n  \"num_hidden_layers\": 4\n}\n").expect("writable");
+    }
+}
+
+/// The checkpoints that the error pages and the annotated recipes speak of: `base`, `math`, `code`, `wide`
+/// (as `base`, with a wider mlp) and the statistics file `stats`.
+pub fn write_stand_ins(folder: &Path) {
+    for (seed, name) in ["base", "math", "code", "wide", "stats"].into_iter().enumerate() {
+        let mut random = Random::new(seed as u64 + 1);
+        let wide = if name == "wide" { 24 } else { 16 };
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![("model.embed_tokens.weight".into(), vec![12, 8])];
+        for l in 0..4 {
+            shapes.push((format!("model.layers.{l}.input_layernorm.weight"), vec![8]));
+            shapes.push((format!("model.layers.{l}.mlp.down_proj.weight"), vec![8, wide]));
+            shapes.push((format!("model.layers.{l}.mlp.up_proj.weight"), vec![wide, 8]));
+            shapes.push((format!("model.layers.{l}.self_attn.q_proj.weight"), vec![8, 8]));
+        }
+        shapes.push(("model.norm.weight".into(), vec![8]));
+        let mut tensors: Vec<(String, Tensor)> = shapes
+            .into_iter()
+            .map(|(name, shape)| {
+                let entries = values(&mut random, shape.iter().product());
+                (name, Tensor { dtype: DType::F32, shape, entries })
+            })
+            .collect();
+        if name != "stats" {
+            let positions = Tensor { dtype: DType::I64, shape: vec![4], entries: vec![0.0, 1.0, 2.0, 3.0] };
+            tensors.push(("model.position_ids".into(), positions));
+        }
+        let metadata: &[(&str, &str)] = if name == "stats" { &[("merge.role", "tensors")] } else { &[] };
+        write_checkpoint(&folder.join(name), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), metadata);
+    }
+}
+
+/// The tensors of a safetensors file, read with the `safetensors` crate.
+pub fn read_tensors(file: &Path) -> BTreeMap<String, Tensor> {
+    let bytes = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let parsed = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let tensor = |view: &TensorView| {
+        let name = format!("{:?}", view.dtype());
+        let dtype = DType::from_safetensors(&name).unwrap_or_else(|| panic!("unknown dtype {name}"));
+        Tensor { dtype, shape: view.shape().to_vec(), entries: decode(dtype, view.data()) }
+    };
+    parsed.tensors().iter().map(|(name, view)| (name.clone(), tensor(view))).collect()
+}
+
+/// The tensors of a folder, over all its safetensors files.
+pub fn read_model(folder: &Path) -> BTreeMap<String, Tensor> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let files = entries.map(|e| e.expect("readable").path()).filter(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    files.flat_map(|f| read_tensors(&f)).collect()
+}

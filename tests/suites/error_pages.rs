@@ -1,0 +1,59 @@
+//! Every diagnostic has a page, and the examples on it do what the page says.
+
+use merge_tests::{Folder, analyse_text, write_stand_ins};
+
+/// The ```merge block under a heading.
+fn block<'a>(page: &'a str, heading: &str) -> Option<&'a str> {
+    let section = page.split_once(&format!("\n## {heading}\n"))?.1;
+    let section = section.split("\n## ").next()?;
+    Some(section.split_once("```merge\n")?.1.split_once("```")?.0)
+}
+
+fn codes() -> Vec<&'static str> {
+    let all = [merge_grammar::codes::ALL, merge_sema::codes::ALL, merge_opt::codes::ALL].concat();
+    all.into_iter().map(|c| c.0).collect()
+}
+
+#[test]
+fn every_code_has_a_page_and_every_page_a_code() {
+    let mut codes = codes();
+    codes.sort_unstable();
+    let doubled: Vec<_> = codes.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
+    assert!(doubled.is_empty(), "codes given twice: {doubled:?}");
+    let pages: Vec<&str> = merge_driver::error_pages().iter().map(|(code, _)| *code).collect();
+    let missing: Vec<_> = codes.iter().filter(|c| !pages.contains(c)).collect();
+    let idle: Vec<_> = pages.iter().filter(|p| !codes.contains(p)).collect();
+    assert!(missing.is_empty() && idle.is_empty(), "codes without a page: {missing:?}; pages without a code: {idle:?}");
+}
+
+#[test]
+fn the_failing_example_fails_with_this_code_and_the_fixed_one_is_fine() {
+    let folder = Folder::new("pages");
+    write_stand_ins(folder.path());
+    let mut wrong = Vec::new();
+    for (code, page) in merge_driver::error_pages() {
+        if !page.starts_with(&format!("# {code}: ")) {
+            wrong.push(format!("{code}: the page does not start with `# {code}: `"));
+        }
+        match block(page, "Fails") {
+            None => wrong.push(format!("{code}: no failing example")),
+            Some(text) => {
+                let found = analyse_text(&folder, text).diagnostics;
+                let got: Vec<&str> = found.iter().map(|d| d.code.0).collect();
+                if !got.contains(code) {
+                    wrong.push(format!("{code}: the failing example gives {got:?}"));
+                }
+            }
+        }
+        match block(page, "Fixed") {
+            None => wrong.push(format!("{code}: no fixed example")),
+            Some(text) => {
+                let found = analyse_text(&folder, text).diagnostics;
+                for d in found {
+                    wrong.push(format!("{code}: the fixed example gives {}: {}", d.code, d.message));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
