@@ -8,5 +8,7 @@ pub mod output;
 pub mod rng;
 pub mod scalars;
 pub mod schema_text;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Kind};
