@@ -69,12 +69,20 @@ pub enum Inst {
     /// the counter's low 64 bits, the high 64 are 0.
     Uniform(u32),
     /// `(flat index / stride) % len` as f32.
-    Coord { stride: u64, len: u64 },
+    Coord {
+        stride: u64,
+        len: u64,
+    },
     /// Whether the flat index is not above cut `n`.
     IndexLe(u32),
     /// Whether a key is among those selected: not below or equal to the threshold, or equal to it while
-    /// `in_cut` holds. A NaN key is selected.
-    Chosen { key: Val, threshold: Val, in_cut: Val },
+    /// `in_cut` holds. A NaN key is selected. A NaN threshold means that not even all NaN keys are
+    /// selected: those are where `in_cut` holds, and no other key is.
+    Chosen {
+        key: Val,
+        threshold: Val,
+        in_cut: Val,
+    },
     ConstInt(i32),
     Int(IntOp, Val, Val),
     /// The bits of an f32.
@@ -103,7 +111,8 @@ pub struct Kernel {
     pub keys: u32,
     pub cuts: u32,
     pub body: Vec<Inst>,
-    /// Values written densely, in this dtype, rounded to nearest even.
+    /// Values written densely, in this dtype (F64, F32, F16 or BF16), rounded to nearest even. Any NaN is
+    /// stored as the positive quiet one without payload.
     pub stores: Vec<(Val, DType)>,
     /// Values accumulated per row, in f64.
     pub reductions: Vec<(ReduceFn, Val)>,

@@ -20,5 +20,5 @@ mod verify;
 pub use expand::expand;
 pub use interpret::interpret;
 pub use kernel::{Compare, Inst, IntOp, Kernel, Operand, Ty, Val};
-pub use text::print;
+pub use text::{parse, print};
 pub use verify::verify;
