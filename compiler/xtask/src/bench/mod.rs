@@ -24,9 +24,9 @@ struct Options {
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
     let options = parse(arguments)?;
     toolchain::llvm()?;
-    shell::cargo(&["build", "--quiet", "--release", "-p", "mergec", "-p", "merge-runtime", "-p", "xtask"])?;
     let data = shell::target().join(if options.quick { "bench-quick" } else { "bench-full" });
     synthesise::checkpoints(&data, options.quick)?;
+    shell::cargo(&["build", "--quiet", "--release", "-p", "mergec", "-p", "merge-runtime", "-p", "xtask"])?;
     let model = std::fs::metadata(data.join("base/model.safetensors")).map_err(|e| e.to_string())?.len();
     let tmpfs = Path::new("/dev/shm");
     let mut places = Vec::new();
