@@ -1,0 +1,231 @@
+//! Exact selection of the k-th largest among keys in memory, in O(n) and without sorting.
+//!
+//! Keys are u32 that order like the f32 they come from ([`order_key`]). [`kth_largest`] is Floyd and
+//! Rivest's idea (1975, "Expected time bounds for selection"): a small sample brackets the wanted key,
+//! one vectorised pass counts what is above the bracket and keeps what is inside, and that repeats on
+//! what is left. The result is exact whatever the sample says. Where keys do not fit into memory,
+//! `exec::select` makes the same passes over tiles.
+
+pub mod scan;
+
+use scan::Bracket;
+pub use scan::{number, order_key, to_keys};
+
+/// Where a selection falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The k-th largest key.
+    pub key: u32,
+    /// How many keys are above it.
+    pub above: usize,
+}
+
+/// Buffers of [`kth_largest`], to be used again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    near: Vec<u32>,
+    next: Vec<u32>,
+    sample: Vec<u32>,
+}
+
+/// So few keys are best handed to the standard library.
+const FEW: usize = 192;
+
+/// The `k`-th largest key.
+///
+/// # Panics
+/// Unless `1 <= k <= keys.len()`, which callers see to.
+pub fn kth_largest(keys: &[u32], k: usize, scratch: &mut Scratch) -> Found {
+    assert!((1..=keys.len()).contains(&k), "rank {k} of {} keys", keys.len());
+    let Scratch { near, next, sample } = scratch;
+    let (mut rank, mut above) = (k, 0);
+    let mut first = true;
+    let mut single = false;
+    // Each turn leaves a fraction; a data set made to defeat the sample ends in the loop's fallback.
+    for _ in 0..32 {
+        let left: &[u32] = if first { keys } else { near };
+        if left.len() <= FEW {
+            break;
+        }
+        let (lo, hi) = bracket(left, rank, single, sample);
+        next.clear();
+        let counted = scan::scan(left, &Bracket::new(lo, hi), next).above as usize;
+        if rank <= counted {
+            next.clear();
+            scan::scan(left, &Bracket::new(hi + 1, u32::MAX), next);
+            single = false;
+        } else if rank <= counted + next.len() {
+            rank -= counted;
+            above += counted;
+            if lo == hi {
+                return Found { key: lo, above };
+            }
+            // A bracket of few distinct values hardly shrinks: ask for the one at the rank.
+            single = next.len() * 2 > left.len();
+        } else {
+            rank -= counted + next.len();
+            above += counted + next.len();
+            next.clear();
+            scan::scan(left, &Bracket::new(0, lo - 1), next);
+            single = false;
+        }
+        std::mem::swap(near, next);
+        first = false;
+    }
+    if first {
+        near.clear();
+        near.extend_from_slice(keys);
+    }
+    let place = near.len() - rank;
+    let (_, &mut key, rest) = near.select_nth_unstable(place);
+    Found { key, above: above + rest.iter().filter(|x| **x > key).count() }
+}
+
+/// A range of keys that the `rank`-th largest is likely in; one key if `single`.
+fn bracket(keys: &[u32], rank: usize, single: bool, sample: &mut Vec<u32>) -> (u32, u32) {
+    let n = keys.len();
+    let m = match n {
+        0..=8192 => 64,
+        8193..=65536 => 256,
+        _ => 1024,
+    };
+    sample.clear();
+    sample.extend((0..m).map(|i| keys[(i * n + n / 2) / m]));
+    sample.sort_unstable_by(|a, b| b.cmp(a));
+    let p = rank as f64 / n as f64;
+    let at = p * m as f64;
+    if single {
+        let key = sample[(at as usize).min(m - 1)];
+        return (key, key);
+    }
+    let margin = 2.0 * (m as f64 * p * (1.0 - p)).sqrt() + 1.0;
+    let hi = if at < margin { u32::MAX } else { sample[((at - margin) as usize).min(m - 1)] };
+    let lo = sample.get((at + margin) as usize).copied().unwrap_or(0);
+    (lo, hi)
+}
+
+/// The threshold and the cut of a selection of `k` of `keys`, as `merge_abi::Selection` defines them;
+/// the cut is an index into `keys`. `k` is held within `0..=n`.
+pub fn threshold_and_cut(keys: &[u32], k: u64, scratch: &mut Scratch) -> (f32, i64) {
+    let n = keys.len();
+    match clamp_rank(k, n as u64) {
+        Rank::None => (f32::INFINITY, -1),
+        Rank::All => (f32::NEG_INFINITY, n as i64 - 1),
+        Rank::Some(k) => {
+            let found = kth_largest(keys, k as usize, scratch);
+            let cut = scan::nth_equal(keys, found.key, k as usize - found.above).expect("the k-th key is among the keys");
+            (number(found.key), cut as i64)
+        }
+    }
+}
+
+/// How many of `n` a selection takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    None,
+    Some(u64),
+    All,
+}
+
+/// Holds `k` within `0..=n`. None of nothing is none.
+pub fn clamp_rank(k: u64, n: u64) -> Rank {
+    match k {
+        0 => Rank::None,
+        _ if n == 0 => Rank::None,
+        k if k >= n => Rank::All,
+        k => Rank::Some(k),
+    }
+}
+
+/// `k` as a number of entries: rounded down, not below 0; NaN is 0.
+pub fn entries(k: f64) -> u64 {
+    k.floor() as u64
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Data that selections find hard, of `n` entries each.
+    pub(crate) fn hard(n: usize) -> Vec<(&'static str, Vec<f32>)> {
+        let mut state = 88_172_645_463_325_252u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / 16_777_216.0
+        };
+        let mut make = |f: &mut dyn FnMut(usize, f32) -> f32| (0..n).map(|i| f(i, random())).collect::<Vec<f32>>();
+        vec![
+            ("equal", make(&mut |_, _| 1.5)),
+            ("zeros of both signs", make(&mut |i, _| if i % 2 == 0 { 0.0 } else { -0.0 })),
+            ("three values", make(&mut |_, r| (r * 3.0).floor())),
+            ("forty values", make(&mut |_, r| (r * 40.0).floor() * 0.25 - 3.0)),
+            ("uniform", make(&mut |_, r| r)),
+            ("skewed", make(&mut |_, r| (-(r + 1e-9).ln()).powi(3))),
+            ("signed", make(&mut |_, r| r - 0.5)),
+            ("rising", make(&mut |i, _| i as f32)),
+            ("falling", make(&mut |i, _| -(i as f32))),
+            ("one apart", make(&mut |i, _| if i == n / 3 { 7.0 } else { 0.0 })),
+            ("mostly zero", make(&mut |_, r| if r < 0.9 { 0.0 } else { r })),
+            ("not finite", {
+                let mut odd = |_: usize, r: f32| match (r * 10.0) as u32 {
+                    0 => f32::NAN,
+                    1 => f32::INFINITY,
+                    2 => f32::NEG_INFINITY,
+                    3 => -f32::NAN,
+                    _ => r,
+                };
+                make(&mut odd)
+            }),
+            ("all NaN", make(&mut |_, _| f32::NAN)),
+        ]
+    }
+
+    /// The definition in `merge_abi::Selection`, by sorting.
+    pub(crate) fn by_sorting(numbers: &[f32], k: u64) -> (f32, i64) {
+        let n = numbers.len() as u64;
+        if k.min(n) == 0 {
+            return (f32::INFINITY, -1);
+        }
+        if k >= n {
+            return (f32::NEG_INFINITY, n as i64 - 1);
+        }
+        let mut order: Vec<usize> = (0..numbers.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (numbers[*a], numbers[*b]);
+            b.is_nan().cmp(&a.is_nan()).then(b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal))
+        });
+        let last = order[k as usize - 1];
+        (numbers[last], last as i64)
+    }
+
+    pub(crate) fn same(a: (f32, i64), b: (f32, i64)) -> bool {
+        a.1 == b.1 && (a.0 == b.0 || a.0.is_nan() && b.0.is_nan())
+    }
+
+    #[test]
+    fn selection_agrees_with_sorting() {
+        let mut scratch = Scratch::default();
+        for n in [0, 1, 2, 63, 64, 65, 191, 193, 997, 4099, 70_001] {
+            for (name, numbers) in hard(n) {
+                let mut keys = numbers.clone();
+                let keys = to_keys(&mut keys);
+                let n = n as u64;
+                for k in [0, 1, 2, n / 10, n / 2, n - n / 10, n.saturating_sub(1), n, n + 5] {
+                    let found = threshold_and_cut(keys, k, &mut scratch);
+                    let sorted = by_sorting(&numbers, k);
+                    assert!(same(found, sorted), "{name}, {k} of {n}: {found:?} for {sorted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ranks_from_scalars() {
+        assert_eq!(entries(f64::NAN), 0);
+        assert_eq!(entries(-3.0), 0);
+        assert_eq!(entries(2.99), 2);
+        assert_eq!(entries(f64::INFINITY), u64::MAX);
+    }
+}
