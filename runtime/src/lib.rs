@@ -2,11 +2,13 @@
 
 pub mod checkpoint;
 pub mod error;
+mod fold;
 pub mod header;
 pub mod inspect;
 pub mod output;
 pub mod rng;
 pub mod scalars;
+pub mod select;
 pub mod schema_text;
 #[cfg(test)]
 mod testing;
