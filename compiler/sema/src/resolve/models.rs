@@ -1,0 +1,108 @@
+//! `like m { .. }` and `from m { .. }`.
+
+use super::Resolver;
+use crate::codes::names::REST_NOT_LAST;
+use crate::hir::{ExprKind, Lhs, LocalId, Rule, RuleDim};
+use crate::pattern::{Pattern, Place, parse};
+use merge_base::Diagnostic;
+use merge_grammar::ast;
+use rustc_hash::FxHashSet;
+
+impl Resolver<'_> {
+    pub(super) fn model(&mut self, m: &ast::Model) -> ExprKind {
+        let of = self.boxed(&m.of);
+        self.rest_comes_last(&m.rules);
+        self.scoped(|r| {
+            let stmts = r.stmts(&m.stmts);
+            let rules = m.rules.iter().map(|rule| r.scoped(|r| r.rule(rule))).collect();
+            ExprKind::Model { kind: m.kind, of, stmts, rules }
+        })
+    }
+
+    /// A plain `_` takes all the rest, so nothing may follow it.
+    fn rest_comes_last(&mut self, rules: &[ast::Rule]) {
+        let first = rules.iter().position(|r| matches!(r.lhs, ast::Lhs::Rest { shape: None, .. }));
+        if let Some(at) = first
+            && let Some(next) = rules.get(at + 1)
+        {
+            let d = Diagnostic::new(REST_NOT_LAST, "`_` takes all the rest, so it stands last", rules[at].lhs.span(), "this takes every tensor")
+                .label(next.lhs.span(), "and leaves nothing for this rule")
+                .help("move `_` to the end");
+            self.report(d);
+        }
+    }
+
+    fn rule(&mut self, rule: &ast::Rule) -> Rule {
+        let lhs_span = rule.lhs.span();
+        let (lhs, shape) = match &rule.lhs {
+            ast::Lhs::Pattern { pattern, optional, shape, .. } => {
+                let lhs = match self.rule_pattern(pattern) {
+                    Some((pattern, captures)) => Lhs::Pattern { pattern, captures, optional: *optional },
+                    None => Lhs::Error,
+                };
+                (lhs, shape.as_ref().map(|s| self.rule_shape(s)))
+            }
+            ast::Lhs::Rest { shape, .. } => (Lhs::Rest, shape.as_ref().map(|s| self.rule_shape(s))),
+            ast::Lhs::Module { pattern, function, argument, ty, .. } => {
+                let lhs = match self.rule_pattern(pattern) {
+                    Some((pattern, captures)) => Lhs::Module { pattern, captures },
+                    None => Lhs::Error,
+                };
+                self.later_module(lhs_span);
+                self.define_module(&function.text);
+                self.define(&argument.text, argument.span);
+                if let Some(ty) = ty {
+                    self.declare_dims(&[ty]);
+                    self.ty(ty, &mut FxHashSet::default());
+                }
+                (lhs, None)
+            }
+            ast::Lhs::Error(_) => (Lhs::Error, None),
+        };
+        if matches!(lhs, Lhs::Error) {
+            // Its captures are not known, so names that are missing on the right are no news.
+            self.scope_is_broken();
+        }
+        Rule { lhs, shape, lhs_span, value: self.expr(&rule.value), span: rule.span }
+    }
+
+    /// The pattern of a rule, its captures defined in the current scope.
+    fn rule_pattern(&mut self, pattern: &ast::Str) -> Option<(Pattern, Vec<LocalId>)> {
+        match parse(pattern, Place::Rule, &mut |text, span| self.parsed(text, span)) {
+            Ok(p) => {
+                let captures = p.captures().iter().map(|c| match c.name.as_str() {
+                    "_" => self.local("_", c.span),
+                    name => self.define(name, c.span),
+                });
+                let captures = captures.collect();
+                Some((p, captures))
+            }
+            Err(found) => {
+                self.found.extend(found);
+                None
+            }
+        }
+    }
+
+    fn rule_shape(&mut self, shape: &ast::RuleShape) -> Vec<RuleDim> {
+        let mut own: Vec<(String, LocalId)> = Vec::new();
+        let dims = shape.dims.iter().map(|d| {
+            let mut bind = |n: &ast::Name| match own.iter().find(|(known, _)| *known == n.text) {
+                // The same name again: the lengths are equal.
+                Some((_, id)) => *id,
+                None => {
+                    let id = self.define(&n.text, n.span);
+                    own.push((n.text.clone(), id));
+                    id
+                }
+            };
+            match d {
+                ast::RuleDim::Bind(n) => RuleDim::Bind(bind(n)),
+                ast::RuleDim::Rest(n) => RuleDim::Rest(bind(n)),
+                ast::RuleDim::Ignore(_) => RuleDim::Ignore,
+                ast::RuleDim::Is(n, _) => RuleDim::Is(*n),
+            }
+        });
+        dims.collect()
+    }
+}
