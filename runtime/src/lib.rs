@@ -1,6 +1,7 @@
 //! Streams checkpoints through compiled kernels to disk.
 
 pub mod checkpoint;
+mod config;
 pub mod error;
 mod fold;
 pub mod header;
