@@ -1,1 +1,76 @@
-//! Optimises tensor IR, fuses it into kernels and schedules a plan.
+//! From tensor IR to a plan and its kernels.
+//!
+//! The passes, in order, each with the fact it establishes:
+//!
+//! 1. `simplify` folds constants and exact identities, turns comparisons of ranks into masks of the
+//!    largest entries, and drops what no output needs. *The graph computes the same bits with less.*
+//! 2. `fuse` decides which passes over the tensors there are: a statistic directly before the first
+//!    tensor that needs it, statistics over the same entries together. For each it asks
+//! 3. `push_views` for a cluster: slices, reshapes, transposes, broadcasts and concatenations become
+//!    affine views at the loads, and loops are cut where a concatenation ends. *Nothing is materialised.*
+//! 4. `outline` writes each cluster as a kernel, once per structure, with its numbers as arguments.
+//!    *Layers share kernels; a new setting compiles nothing.* Functions without an instruction are
+//!    expanded by `merge_ir::kir::expand`.
+//! 5. `schedule` puts steps, scalars and sources into the plan. *What [`verify_plan`] checks holds.*
+//!
+//! What cannot be computed in this way yet is answered by E5001 at its place in the recipe.
+//!
+//! Not here: the meaning of the language (`sema`), machine code (`codegen`), tiles and threads (the
+//! runtime), IO of any kind.
+
+mod cluster;
+pub mod codes;
+mod fuse;
+mod outline;
+mod print_dispatch;
+mod print_plan;
+mod push_views;
+mod schedule;
+mod simplify;
+mod verify_plan;
+mod view;
+
+pub use print_plan::print_plan;
+pub use verify_plan::verify_plan;
+
+use merge_abi::{Plan, Recipe};
+use merge_base::Diagnostic;
+use merge_ir::{kir, tir};
+
+/// What [`compile`] makes of a graph.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// Empty where there are errors.
+    pub plan: Plan,
+    /// In the order of the plan's kernels, functions expanded.
+    pub kernels: Vec<kir::Kernel>,
+    /// The dispatch graph as text.
+    pub dispatch: String,
+    pub diagnostics: Vec<Diagnostic>,
+    /// The graph after `simplify`.
+    pub optimised: tir::Graph,
+}
+
+/// Compiles a recipe's graph, which must be well formed (`merge_ir::tir::verify`).
+pub fn compile(graph: &tir::Graph, recipe: Recipe) -> Compiled {
+    check("the front end", || tir::verify(graph));
+    let optimised = simplify::simplify(graph);
+    check("simplify", || tir::verify(&optimised));
+    let dispatch = fuse::fuse(&optimised);
+    let text = print_dispatch::print_dispatch(&optimised, &dispatch);
+    if !dispatch.diagnostics.is_empty() {
+        return Compiled { dispatch: text, diagnostics: dispatch.diagnostics, optimised, ..Compiled::default() };
+    }
+    let (plan, kernels) = schedule::schedule(&optimised, &dispatch, recipe);
+    check("outline", || kernels.list.iter().flat_map(|k| kir::verify(k).into_iter().map(|p| format!("{}: {p}", k.name))).collect());
+    check("schedule", || verify_plan(&plan));
+    Compiled { plan, kernels: kernels.list, dispatch: text, diagnostics: Vec::new(), optimised }
+}
+
+/// In debug builds, stops at the pass that broke an invariant.
+fn check(pass: &str, problems: impl FnOnce() -> Vec<String>) {
+    if cfg!(debug_assertions) {
+        let problems = problems();
+        assert!(problems.is_empty(), "after {pass}: {}", problems.join("; "));
+    }
+}

@@ -188,4 +188,34 @@ impl Op {
             Op::Concat { inputs, .. } => inputs.to_vec(),
         }
     }
+
+    /// Calls `f` for each node it reads, in order.
+    pub fn each_operand(&self, mut f: impl FnMut(NodeId)) {
+        match self {
+            Op::Concat { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
+            _ => drop(self.map_operands(|n| {
+                f(n);
+                n
+            })),
+        }
+    }
+
+    /// The same operation on other nodes.
+    pub fn map_operands(&self, mut f: impl FnMut(NodeId) -> NodeId) -> Op {
+        match self {
+            Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => self.clone(),
+            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } => self.clone(),
+            Op::Unary(g, a) => Op::Unary(*g, f(*a)),
+            Op::Binary(g, a, b) => Op::Binary(*g, f(*a), f(*b)),
+            Op::Select(c, a, b) => Op::Select(f(*c), f(*a), f(*b)),
+            Op::Reduce { f: g, over, input } => Op::Reduce { f: *g, over: *over, input: f(*input) },
+            Op::Kth { input, k, over } => Op::Kth { input: f(*input), k: f(*k), over: *over },
+            Op::TopMask { input, k, over } => Op::TopMask { input: f(*input), k: f(*k), over: *over },
+            Op::Rank { input, over } => Op::Rank { input: f(*input), over: *over },
+            Op::Slice { input, start } => Op::Slice { input: f(*input), start: start.clone() },
+            Op::Reshape { input } => Op::Reshape { input: f(*input) },
+            Op::Transpose { input, perm } => Op::Transpose { input: f(*input), perm: perm.clone() },
+            Op::Concat { axis, inputs } => Op::Concat { axis: *axis, inputs: inputs.iter().map(|n| f(*n)).collect() },
+        }
+    }
 }

@@ -1,0 +1,361 @@
+//! Groups the graph into the dispatch graph: which passes over the tensors there are.
+//!
+//! The roots are the pieces of output tensors and the statistics over whole tensors. Statistics that an
+//! output needs at the same time over equally many entries are found in one pass, so each input is read a
+//! small fixed number of times: `ties` of any number of models is one selection and one map per tensor.
+//! A statistic stands directly before the first tensor that needs it, while its inputs are in memory.
+//!
+//! Establishes: groups are in an order in which they can run; each has clusters that compute it.
+
+use crate::cluster::{Cluster, Expr};
+use crate::codes::NOT_YET;
+use crate::push_views::{Refusal, Stop, push};
+use crate::view::compose;
+use merge_abi::{DType, ReduceFn, View};
+use merge_base::Diagnostic;
+use merge_ir::tir::{Graph, NodeId, Op, Over, SourceId};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
+/// Dtypes that kernels write.
+const STORED: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
+
+/// The groups, in the order they run, and what could not be grouped.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatch {
+    pub groups: Vec<Group>,
+    /// Nodes computed by a selection: which one, by index into [`Dispatch::selections`].
+    pub selection_of: FxHashMap<NodeId, u32>,
+    pub selections: Vec<Selection>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The k largest entries of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Selection {
+    pub input: NodeId,
+    pub k: NodeId,
+    /// Whether k is held above 0: there is a k-th largest entry, but not always a largest 0.
+    pub at_least_one: bool,
+    /// Whether it is asked which of equal entries are meant.
+    pub cut: bool,
+}
+
+/// A piece of an output tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub output: u32,
+    pub tensor: u32,
+    pub view: View,
+}
+
+/// One pass.
+#[derive(Debug)]
+pub(crate) enum Group {
+    Copy { from: (SourceId, View), to: Place },
+    Map { cluster: Cluster, dtype: DType, to: Place },
+    Reduce { stats: Vec<(ReduceFn, NodeId)>, parts: Vec<Part> },
+    /// The selections are indices into [`Dispatch::selections`].
+    Select { selections: Vec<u32>, parts: Vec<Part> },
+}
+
+/// A piece of the vector that a statistic ranges over.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub cluster: Cluster,
+    /// Index of its first entry.
+    pub start: u64,
+}
+
+/// Groups everything the outputs need.
+pub(crate) fn fuse(graph: &Graph) -> Dispatch {
+    let mut f = Fuser {
+        graph,
+        levels: levels(graph),
+        seen: vec![false; graph.len()],
+        waiting: BTreeMap::new(),
+        known: FxHashMap::default(),
+        refused: Vec::new(),
+        d: Dispatch::default(),
+    };
+    for constraint in &graph.constraints {
+        if f.levels[constraint.node.0 as usize] == 0 {
+            continue;
+        }
+        let what = "a condition on the numbers in tensors is not there yet".to_owned();
+        let help = "conditions may speak of settings, which are known before anything is read".to_owned();
+        f.refuse(Refusal { span: graph.node(constraint.node).span, what, help }, &constraint.place);
+    }
+    for (o, output) in graph.outputs.iter().enumerate() {
+        for (t, tensor) in output.tensors.iter().enumerate() {
+            f.output(tensor.node, tensor.dtype, o as u32, t as u32, &tensor.name);
+        }
+    }
+    f.report();
+    f.d
+}
+
+struct Fuser<'g> {
+    graph: &'g Graph,
+    /// How many passes must come before a node can be computed.
+    levels: Vec<u32>,
+    /// Scalars and masks whose statistics are scheduled or waiting.
+    seen: Vec<bool>,
+    /// Statistics to schedule before the current tensor, by level.
+    waiting: BTreeMap<u32, Vec<NodeId>>,
+    known: FxHashMap<(NodeId, NodeId, bool), u32>,
+    /// What was refused, and the names of the tensors in which.
+    refused: Vec<(Refusal, Vec<String>)>,
+    d: Dispatch,
+}
+
+impl Fuser<'_> {
+    fn output(&mut self, node: NodeId, dtype: DType, output: u32, tensor: u32, name: &str) {
+        let entries: u64 = self.graph.shape(node).iter().product();
+        if entries == 0 {
+            return;
+        }
+        let read_scalars = is_entry(self.graph, node);
+        let pieces = match pieces(self.graph, &[node], entries, read_scalars) {
+            Ok(pieces) => pieces,
+            Err(refusal) => return self.refuse(refusal, name),
+        };
+        let computed = |c: &Cluster| copied(self.graph, c, dtype).is_none();
+        if !STORED.contains(&dtype) && pieces.iter().any(|(_, c)| computed(c)) {
+            let what = format!("saving what was computed as `{}` is not there yet", dtype.word());
+            let help = "use f64, f32, f16 or bf16; tensors that are only copied may keep any dtype".to_owned();
+            return self.refuse(Refusal { span: self.graph.node(node).span, what, help }, name);
+        }
+        for (_, cluster) in &pieces {
+            self.need_all(cluster);
+        }
+        if let Err(refusal) = self.statistics() {
+            self.refuse(refusal, name);
+        }
+        for (view, cluster) in pieces {
+            let to = Place { output, tensor, view };
+            self.d.groups.push(match copied(self.graph, &cluster, dtype) {
+                Some(from) => Group::Copy { from, to },
+                None => Group::Map { cluster, dtype, to },
+            });
+        }
+    }
+
+    fn need_all(&mut self, cluster: &Cluster) {
+        cluster.needs().for_each(|n| self.need(n));
+    }
+
+    /// Puts the statistics that a scalar or mask depends on in the queue.
+    fn need(&mut self, node: NodeId) {
+        let mut stack = vec![node];
+        while let Some(node) = stack.pop() {
+            if std::mem::replace(&mut self.seen[node.0 as usize], true) {
+                continue;
+            }
+            let op = &self.graph.node(node).op;
+            match op {
+                Op::Const(_) | Op::Setting(_) => continue,
+                Op::Unary(..) | Op::Binary(..) | Op::Select(..) => {
+                    op.each_operand(|o| stack.push(o));
+                    continue;
+                }
+                Op::Kth { k, .. } | Op::TopMask { k, .. } => stack.push(*k),
+                _ => {}
+            }
+            self.waiting.entry(self.levels[node.0 as usize]).or_default().push(node);
+        }
+    }
+
+    /// Schedules what waits, and what that needs in turn, which always has a lower level.
+    fn statistics(&mut self) -> Result<(), Refusal> {
+        let mut steps: Vec<Vec<Group>> = Vec::new();
+        let mut first_refusal = None;
+        while let Some((_, nodes)) = self.waiting.pop_last() {
+            let mut reductions: Vec<(u64, Vec<(ReduceFn, NodeId, NodeId)>)> = Vec::new();
+            let mut selections: Vec<(u64, Vec<u32>)> = Vec::new();
+            for node in nodes {
+                match &self.graph.node(node).op {
+                    Op::Kth { input, k, .. } => self.selection(node, *input, *k, true, &mut selections),
+                    Op::TopMask { input, k, .. } => self.selection(node, *input, *k, false, &mut selections),
+                    Op::Reduce { f, input, .. } => join(&mut reductions, self.entries(*input), (*f, *input, node)),
+                    // The value of a tensor without axes: the largest of its one entry.
+                    _ => join(&mut reductions, 1, (ReduceFn::Max, node, node)),
+                }
+            }
+            let mut groups = Vec::new();
+            for (entries, stats) in reductions {
+                let inputs: Vec<NodeId> = stats.iter().map(|s| s.1).collect();
+                let built = self.parts(&inputs, entries, |_| Ok(()), |parts, which| {
+                    let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
+                    Group::Reduce { stats, parts }
+                });
+                collect(built, &mut groups, &mut first_refusal);
+            }
+            for (entries, which) in selections {
+                let inputs: Vec<NodeId> = which.iter().map(|s| self.d.selections[*s as usize].input).collect();
+                let cut = which.iter().any(|s| self.d.selections[*s as usize].cut);
+                let graph = self.graph;
+                let in_order = |pieces: &[(View, Cluster)]| {
+                    let mut at = 0;
+                    let follows = pieces.iter().all(|(v, _)| {
+                        let here = v.is_contiguous() && v.offset == at;
+                        at += v.len();
+                        here
+                    });
+                    if follows || !cut { Ok(()) } else { Err(out_of_order(graph, inputs[0])) }
+                };
+                let built = self.parts(&inputs, entries, in_order, |parts, chosen| {
+                    Group::Select { selections: chosen.iter().map(|i| which[*i]).collect(), parts }
+                });
+                collect(built, &mut groups, &mut first_refusal);
+            }
+            for group in &groups {
+                if let Group::Reduce { parts, .. } | Group::Select { parts, .. } = group {
+                    parts.iter().for_each(|p| self.need_all(&p.cluster));
+                }
+            }
+            steps.push(groups);
+        }
+        self.d.groups.extend(steps.into_iter().rev().flatten());
+        first_refusal.map_or(Ok(()), Err)
+    }
+
+    fn entries(&self, node: NodeId) -> u64 {
+        self.graph.shape(node).iter().product()
+    }
+
+    fn selection(&mut self, node: NodeId, input: NodeId, k: NodeId, kth: bool, new: &mut Vec<(u64, Vec<u32>)>) {
+        // A constant k of 1 or more asks the same of both.
+        let safe = matches!(self.graph.node(k).op, Op::Const(bits) if f64::from_bits(bits) >= 1.0);
+        let at_least_one = kth && !safe;
+        let next = self.d.selections.len() as u32;
+        let id = *self.known.entry((input, k, at_least_one)).or_insert(next);
+        if id == next {
+            self.d.selections.push(Selection { input, k, at_least_one, cut: false });
+            join(new, self.entries(input), id);
+        }
+        self.d.selections[id as usize].cut |= !kth;
+        self.d.selection_of.insert(node, id);
+    }
+
+    /// One group for all inputs together or, where that cannot be, one for each.
+    fn parts(
+        &self,
+        inputs: &[NodeId],
+        entries: u64,
+        check: impl Fn(&[(View, Cluster)]) -> Result<(), Refusal>,
+        group: impl Fn(Vec<Part>, &[usize]) -> Group,
+    ) -> Vec<Result<Group, Refusal>> {
+        let build = |which: &[usize]| {
+            let nodes: Vec<NodeId> = which.iter().map(|i| inputs[*i]).collect();
+            let pieces = pieces(self.graph, &nodes, entries, nodes.iter().any(|n| is_entry(self.graph, *n)))?;
+            check(&pieces)?;
+            let mut start = 0;
+            let part = |(_, cluster): (View, Cluster)| {
+                start += cluster.len;
+                Part { start: start - cluster.len, cluster }
+            };
+            Ok(group(pieces.into_iter().map(part).collect(), which))
+        };
+        let all: Vec<usize> = (0..inputs.len()).collect();
+        match build(&all) {
+            Err(_) if inputs.len() > 1 => all.iter().map(|i| build(&[*i])).collect(),
+            built => vec![built],
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, name: &str) {
+        match self.refused.iter_mut().find(|r| r.0 == refusal) {
+            Some((_, names)) => names.push(name.to_owned()),
+            None => self.refused.push((refusal, vec![name.to_owned()])),
+        }
+    }
+
+    fn report(&mut self) {
+        for (refusal, names) in self.refused.drain(..) {
+            let place = match names.len() {
+                1 => format!("in `{}`", names[0]),
+                n => format!("in {n} tensors, from `{}`", names[0]),
+            };
+            self.d.diagnostics.push(Diagnostic::new(NOT_YET, refusal.what, refusal.span, "").note(place).help(refusal.help));
+        }
+    }
+}
+
+fn collect(built: Vec<Result<Group, Refusal>>, groups: &mut Vec<Group>, refusal: &mut Option<Refusal>) {
+    for result in built {
+        match result {
+            Ok(group) => groups.push(group),
+            Err(r) => drop(refusal.get_or_insert(r)),
+        }
+    }
+}
+
+fn join<T>(groups: &mut Vec<(u64, Vec<T>)>, entries: u64, item: T) {
+    match groups.iter_mut().find(|g| g.0 == entries) {
+        Some((_, items)) => items.push(item),
+        None => groups.push((entries, vec![item])),
+    }
+}
+
+fn out_of_order(graph: &Graph, node: NodeId) -> Refusal {
+    Refusal {
+        span: graph.node(node).span,
+        what: "the largest entries of tensors joined along an inner axis are not there yet".into(),
+        help: "join them along the first axis, or select before joining".into(),
+    }
+}
+
+/// The clusters of `roots`, all of `entries` entries, one for each piece into which concatenations cut them.
+fn pieces(graph: &Graph, roots: &[NodeId], entries: u64, read_scalars: bool) -> Result<Vec<(View, Cluster)>, Refusal> {
+    let mut todo = vec![View::whole(entries)];
+    let mut done = Vec::new();
+    while let Some(view) = todo.pop() {
+        let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, view.clone())).collect();
+        match push(graph, &seen, read_scalars) {
+            Ok(cluster) => done.push((view, cluster)),
+            Err(Stop::NotYet(refusal)) => return Err(refusal),
+            Err(Stop::Split(pieces)) => {
+                for piece in pieces.iter().rev() {
+                    let piece = compose(piece, &view).ok_or_else(|| Refusal {
+                        span: graph.node(roots[0]).span,
+                        what: "this combination of joined and reshaped tensors is not there yet".into(),
+                        help: "join the tensors last, or save the intermediate model".into(),
+                    })?;
+                    todo.push(piece);
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// What a cluster only copies, if it is stored in this dtype already.
+fn copied(graph: &Graph, cluster: &Cluster, dtype: DType) -> Option<(SourceId, View)> {
+    match *cluster.expr(cluster.roots[0]) {
+        Expr::Load(source, v) if graph.sources[source.0 as usize].dtype == dtype => Some((source, cluster.view(v).clone())),
+        _ => None,
+    }
+}
+
+/// Whether a scalar is an entry of a tensor rather than a formula or a statistic.
+fn is_entry(graph: &Graph, node: NodeId) -> bool {
+    let n = graph.node(node);
+    let formula = matches!(n.op, Op::Const(_) | Op::Setting(_) | Op::Unary(..) | Op::Binary(..) | Op::Select(..));
+    let statistic = matches!(n.op, Op::Reduce { over: Over::All, .. } | Op::Kth { over: Over::All, .. });
+    n.shape.is_empty() && !formula && !statistic
+}
+
+fn levels(graph: &Graph) -> Vec<u32> {
+    let mut levels = vec![0u32; graph.len()];
+    for (id, node) in graph.nodes() {
+        let mut level = 0;
+        node.op.each_operand(|o| level = level.max(levels[o.0 as usize]));
+        let all = match node.op {
+            Op::Reduce { over, .. } | Op::Kth { over, .. } | Op::TopMask { over, .. } => over == Over::All,
+            _ => false,
+        };
+        levels[id.0 as usize] = level + u32::from(all || is_entry(graph, id));
+    }
+    levels
+}

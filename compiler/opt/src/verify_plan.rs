@@ -1,0 +1,276 @@
+//! Checks the invariants of a plan that `merge_abi::plan` lists.
+
+use merge_abi::{
+    Access, Cut, KernelInfo, Loop, Operand, Plan, Read, RowPhaseKind, ScalarId, ScalarOp, SettingId, StatId, Step, Target, View,
+};
+
+/// Entries of the largest tensor whose tiling by pieces that are not contiguous is checked entry by entry.
+const COUNTED: u64 = 1 << 16;
+
+/// The invariants that do not hold, one sentence each.
+pub fn verify_plan(plan: &Plan) -> Vec<String> {
+    let mut v = Verifier { plan, problems: Vec::new(), at: String::new(), known: vec![false; plan.stats as usize] };
+    v.plan();
+    v.problems
+}
+
+struct Verifier<'a> {
+    plan: &'a Plan,
+    problems: Vec<String>,
+    at: String,
+    /// Statistics of the steps so far.
+    known: Vec<bool>,
+}
+
+impl Verifier<'_> {
+    fn hold(&mut self, holds: bool, otherwise: &str) {
+        if !holds {
+            self.problems.push(format!("{}: {otherwise}", self.at));
+        }
+    }
+
+    fn plan(&mut self) {
+        let plan = self.plan;
+        for (i, op) in plan.scalars.iter().enumerate() {
+            self.at = format!("scalar {i}");
+            let before = |s: &ScalarId| (s.0 as usize) < i;
+            let fine = match op {
+                ScalarOp::Const(_) => true,
+                ScalarOp::Setting(SettingId(s)) => (*s as usize) < plan.settings.len(),
+                ScalarOp::Stat(StatId(s)) => *s < plan.stats,
+                ScalarOp::Unary(_, a) => before(a),
+                ScalarOp::Binary(_, a, b) => before(a) && before(b),
+                ScalarOp::Select(c, a, b) => before(c) && before(a) && before(b),
+            };
+            self.hold(fine, "it refers to something that is not there or comes later");
+        }
+        for (i, source) in plan.sources.iter().enumerate() {
+            self.at = format!("source {i}");
+            self.hold((source.checkpoint as usize) < plan.checkpoints.len(), "it belongs to no checkpoint");
+        }
+        let ready = self.ready();
+        self.at = "constraints".into();
+        for c in &plan.constraints {
+            self.hold(ready.get(c.scalar.0 as usize) == Some(&0), "one depends on tensors");
+        }
+        let mut targets: Vec<Vec<Vec<&View>>> = plan.outputs.iter().map(|o| vec![Vec::new(); o.tensors.len()]).collect();
+        for (i, step) in plan.steps.iter().enumerate() {
+            self.at = format!("step {i}");
+            self.step(step, i, &ready);
+            if let Step::Copy { to, .. } | Step::Map { to, .. } = step
+                && let Some(views) = targets.get_mut(to.output as usize).and_then(|o| o.get_mut(to.tensor as usize))
+            {
+                views.push(&to.view);
+            }
+        }
+        self.at = "statistics".into();
+        let all = self.known.iter().all(|k| *k);
+        self.hold(all, "one is never produced");
+        for (o, output) in targets.iter().enumerate() {
+            for (t, views) in output.iter().enumerate() {
+                let tensor = &plan.outputs[o].tensors[t];
+                self.at = format!("`{}` of {}", tensor.name, plan.outputs[o].path);
+                self.hold(tiles(views, tensor.shape.iter().product()), "the steps do not write each entry exactly once");
+            }
+        }
+    }
+
+    /// For each scalar, the number of steps that must have run before it is known.
+    fn ready(&self) -> Vec<usize> {
+        let mut produced = vec![usize::MAX; self.plan.stats as usize];
+        let mut put = |stat: StatId, step: usize| {
+            if let Some(p) = produced.get_mut(stat.0 as usize) {
+                *p = step + 1;
+            }
+        };
+        for (i, step) in self.plan.steps.iter().enumerate() {
+            match step {
+                Step::Reduce { results, .. } => results.iter().for_each(|r| put(*r, i)),
+                Step::Select { selections, .. } => selections.iter().for_each(|s| {
+                    put(s.threshold, i);
+                    s.cut.into_iter().for_each(|c| put(c, i));
+                }),
+                _ => {}
+            }
+        }
+        let mut ready: Vec<usize> = Vec::with_capacity(self.plan.scalars.len());
+        for op in &self.plan.scalars {
+            let at = |s: &ScalarId| ready.get(s.0 as usize).copied().unwrap_or(usize::MAX);
+            let when = match op {
+                ScalarOp::Const(_) | ScalarOp::Setting(_) => 0,
+                ScalarOp::Stat(s) => produced.get(s.0 as usize).copied().unwrap_or(usize::MAX),
+                ScalarOp::Unary(_, a) => at(a),
+                ScalarOp::Binary(_, a, b) => at(a).max(at(b)),
+                ScalarOp::Select(c, a, b) => at(c).max(at(a)).max(at(b)),
+            };
+            ready.push(when);
+        }
+        ready
+    }
+
+    fn step(&mut self, step: &Step, i: usize, ready: &[usize]) {
+        match step {
+            Step::Copy { from, to } => {
+                self.read(from, from.view.len());
+                self.target(to, from.view.len());
+                let same = self.plan.sources.get(from.source as usize).map(|s| s.dtype) == self.dtype(to);
+                self.hold(same, "a copy changes the dtype");
+            }
+            Step::Map { body, to } => {
+                self.body(body, i, ready);
+                self.target(to, body.rows * body.cols);
+                let stores = self.kernel(body.kernel).map(|k| k.stores.clone());
+                self.hold(stores == self.dtype(to).map(|d| vec![d]), "its kernel does not store what the target holds");
+            }
+            Step::Reduce { parts, results } => {
+                for part in parts {
+                    self.body(part, i, ready);
+                    let reductions = self.kernel(part.kernel).map(|k| k.reductions.len());
+                    self.hold(reductions == Some(results.len()), "its kernel reduces something else");
+                }
+                results.iter().for_each(|r| self.produce(*r));
+            }
+            Step::Select { parts, selections } => {
+                for part in parts {
+                    self.body(part, i, ready);
+                    let stores = self.kernel(part.kernel).map(|k| k.stores.len());
+                    self.hold(stores == Some(selections.len()), "its kernel stores another number of keys");
+                }
+                for s in selections {
+                    self.scalar(s.k, i, ready);
+                    self.produce(s.threshold);
+                    s.cut.into_iter().for_each(|c| self.produce(c));
+                }
+            }
+        }
+    }
+
+    fn dtype(&self, to: &Target) -> Option<merge_abi::DType> {
+        self.plan.outputs.get(to.output as usize)?.tensors.get(to.tensor as usize).map(|t| t.dtype)
+    }
+
+    fn kernel(&self, kernel: u32) -> Option<&KernelInfo> {
+        self.plan.kernels.get(kernel as usize)
+    }
+
+    fn produce(&mut self, stat: StatId) {
+        let new = self.known.get(stat.0 as usize) == Some(&false);
+        self.hold(new, "it produces a statistic that is known or does not exist");
+        if let Some(k) = self.known.get_mut(stat.0 as usize) {
+            *k = true;
+        }
+    }
+
+    fn scalar(&mut self, scalar: ScalarId, step: usize, ready: &[usize]) {
+        let known = ready.get(scalar.0 as usize).is_some_and(|r| *r <= step);
+        self.hold(known, "it uses a scalar before its statistics are known");
+    }
+
+    fn body(&mut self, l: &Loop, step: usize, ready: &[usize]) {
+        self.hold(l.by_rows || l.rows == 1, "a loop that is not by rows has several");
+        let entries = l.rows * l.cols;
+        for (i, operand) in l.operands.iter().enumerate() {
+            match operand {
+                Operand::Dense(read) => self.read(read, entries),
+                Operand::PerRow(read) => self.read(read, l.rows),
+                Operand::PerCol(read) => self.read(read, l.cols),
+                Operand::RowValue { phase, value } => {
+                    let values = l.phases.get(*phase as usize).and_then(|p| match &p.kind {
+                        RowPhaseKind::Reduce => self.kernel(p.kernel).map(|k| k.reductions.len()),
+                        RowPhaseKind::Select { k } => Some(2 * k.len()),
+                    });
+                    self.hold(values.is_some_and(|n| (*value as usize) < n), &format!("operand {i} is a row value that is not there"));
+                }
+            }
+            let rows = !matches!(operand, Operand::Dense(_));
+            self.hold(l.by_rows || !rows, "an operand goes by rows, but the loop does not");
+        }
+        let all: Vec<u32> = (0..l.operands.len() as u32).collect();
+        self.call(l, l.kernel, &all, (l.params.len(), l.keys.len(), l.cuts.len()), true);
+        l.params.iter().for_each(|p| self.scalar(*p, step, ready));
+        for Cut { stat, .. } in &l.cuts {
+            let known = self.known.get(stat.0 as usize) == Some(&true);
+            self.hold(known, "it uses a cut before it is known");
+        }
+        for (n, phase) in l.phases.iter().enumerate() {
+            self.call(l, phase.kernel, &phase.operands, (phase.params.len(), phase.keys.len(), 0), false);
+            phase.params.iter().for_each(|p| self.scalar(*p, step, ready));
+            for o in &phase.operands {
+                let later = matches!(l.operands.get(*o as usize), Some(Operand::RowValue { phase, .. }) if *phase as usize >= n);
+                self.hold(!later, "a phase uses a value of its own or of a later one");
+            }
+            if let RowPhaseKind::Select { k } = &phase.kind {
+                k.iter().for_each(|k| self.scalar(*k, step, ready));
+                let stores = self.kernel(phase.kernel).map(|k| k.stores.len());
+                self.hold(stores == Some(k.len()), "a phase's kernel stores another number of keys");
+            }
+        }
+        self.hold(l.phases.is_empty() || l.by_rows, "it has phases but does not go by rows");
+    }
+
+    /// That the operands and numbers of a call are what the kernel wants; with `more`, operands beyond
+    /// those of the kernel are for phases.
+    fn call(&mut self, l: &Loop, kernel: u32, operands: &[u32], numbers: (usize, usize, usize), more: bool) {
+        let Some(info) = self.kernel(kernel).cloned() else { return self.hold(false, "there is no such kernel") };
+        let counted = (info.params as usize, info.keys as usize, info.cuts as usize);
+        self.hold(counted == numbers, "its launch scalars, keys or cuts are not those of its kernel");
+        let enough = if more { operands.len() >= info.operands.len() } else { operands.len() == info.operands.len() };
+        self.hold(enough, "its operands are not those of its kernel");
+        for ((dtype, access), o) in info.operands.iter().zip(operands) {
+            let fits = match l.operands.get(*o as usize) {
+                Some(Operand::Dense(r)) => *access == Access::Dense && self.stored(r) == Some(*dtype),
+                Some(Operand::PerCol(r)) => *access == Access::PerCol && self.stored(r) == Some(*dtype),
+                Some(Operand::PerRow(_) | Operand::RowValue { .. }) => *access == Access::PerRow,
+                None => false,
+            };
+            self.hold(fits, "an operand is not what its kernel wants");
+        }
+    }
+
+    fn stored(&self, read: &Read) -> Option<merge_abi::DType> {
+        self.plan.sources.get(read.source as usize).map(|s| s.dtype)
+    }
+
+    fn read(&mut self, read: &Read, entries: u64) {
+        let Some(source) = self.plan.sources.get(read.source as usize) else { return self.hold(false, "there is no such source") };
+        self.hold(read.view.len() == entries, "it reads another number of entries than the loop has");
+        let inside = inside(&read.view, source.shape.iter().product());
+        self.hold(inside, "it reads outside a tensor");
+    }
+
+    fn target(&mut self, to: &Target, entries: u64) {
+        let Some(tensor) = self.plan.outputs.get(to.output as usize).and_then(|o| o.tensors.get(to.tensor as usize)) else {
+            return self.hold(false, "there is no such output tensor");
+        };
+        self.hold(to.view.len() == entries, "it writes another number of entries than the loop has");
+        let inside = inside(&to.view, tensor.shape.iter().product());
+        self.hold(inside, "it writes outside a tensor");
+    }
+}
+
+fn inside(view: &View, entries: u64) -> bool {
+    view.is_empty() || view.offset + view.dims.iter().map(|d| (d.0 - 1) * d.1).sum::<u64>() < entries
+}
+
+/// Whether the views, which stay inside, visit each of so many entries exactly once.
+fn tiles(views: &[&View], entries: u64) -> bool {
+    if views.iter().map(|v| v.len()).sum::<u64>() != entries {
+        return false;
+    }
+    if views.iter().all(|v| v.is_contiguous()) {
+        let mut starts: Vec<(u64, u64)> = views.iter().map(|v| (v.offset, v.len())).collect();
+        starts.sort_unstable();
+        return starts.iter().scan(0, |end, (at, len)| Some(std::mem::replace(end, at + len) == *at)).all(|follows| follows);
+    }
+    if entries > COUNTED {
+        return true;
+    }
+    let mut seen = vec![false; entries as usize];
+    views.iter().all(|v| {
+        let mut at = vec![v.offset];
+        for (len, stride) in &v.dims {
+            at = at.iter().flat_map(|a| (0..*len).map(move |i| a + i * stride)).collect();
+        }
+        at.iter().all(|i| seen.get_mut(*i as usize).is_some_and(|s| !std::mem::replace(s, true)))
+    })
+}
