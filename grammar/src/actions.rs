@@ -11,12 +11,14 @@ use merge_base::{Diagnostic, Span};
 use std::cell::RefCell;
 
 /// What one run of the parser gives.
+#[allow(clippy::large_enum_variant)] // Lives for one step of the parser.
 pub enum Root {
     Item(Item),
     Expr(Expr),
 }
 
 /// One part of a block.
+#[allow(clippy::large_enum_variant)] // Lives for one step of the parser.
 pub enum Element {
     Stmt(Stmt),
     Value(Expr),
@@ -35,6 +37,7 @@ pub struct Tok2(pub usize, pub usize);
 pub struct Context<'a> {
     tokens: &'a [Lexeme],
     sink: RefCell<&'a mut Sink>,
+    ends: Vec<usize>,
     /// Errors up to this token echo an earlier one: it lies in brackets that the parser has left.
     echo: RefCell<usize>,
 }
@@ -42,7 +45,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context for one item.
     pub fn new(tokens: &'a [Lexeme], sink: &'a mut Sink) -> Context<'a> {
-        Context { tokens, sink: RefCell::new(sink), echo: RefCell::new(0) }
+        Context { tokens, sink: RefCell::new(sink), ends: ends_of_brackets(tokens), echo: RefCell::new(0) }
     }
 
     /// The place of tokens `left..right`; of nothing, the place before token `left`.
@@ -99,10 +102,11 @@ impl<'a> Context<'a> {
         let broken = elements.iter().any(|e| matches!(e, Element::Stmt(Stmt::Error(_))));
         let mut stmts = Vec::new();
         let mut value: Option<Expr> = None;
+        // Values behind an error, up to the next statement, may be scraps of something larger.
         let mut ended_broken = false;
         for element in elements {
             if let Some(unused) = value.take() {
-                self.not_last(unused, &mut stmts, broken);
+                self.not_last(unused, &mut stmts, ended_broken);
             }
             match element {
                 Element::Stmt(stmt) => {
@@ -113,12 +117,11 @@ impl<'a> Context<'a> {
             }
         }
         let tail = match value {
-            // Behind an error the last value may be a scrap of something larger.
             Some(v) if ended_broken => Tail::Error(v.span),
             Some(v) if entries.is_empty() => Tail::Value(Box::new(v)),
             other => {
                 if let Some(unused) = other {
-                    self.not_last(unused, &mut stmts, broken);
+                    self.not_last(unused, &mut stmts, ended_broken);
                 }
                 if stmts.is_empty() || !entries.is_empty() {
                     Tail::Entries(entries)
@@ -134,16 +137,21 @@ impl<'a> Context<'a> {
     }
 
     /// A value that is not the last thing in its block: a decision binds its name, anything else is lost.
-    fn not_last(&self, value: Expr, stmts: &mut Vec<Stmt>, broken: bool) {
+    fn not_last(&self, value: Expr, stmts: &mut Vec<Stmt>, scrap: bool) {
         match value.kind {
             ExprKind::Choose(choose) => stmts.push(Stmt::Choose(*choose)),
             _ => {
-                if !broken {
+                if !scrap {
                     let mut sink = self.sink.borrow_mut();
                     let line = self.line_of(value.span, &sink);
-                    let d = Diagnostic::new(codes::UNUSED_VALUE, "this value is not used", value.span, "something else follows in this block")
-                        .note("a block gives its last value, or the tensors that are named at its end")
-                        .help("give it a name with `let`, or remove it");
+                    let d = Diagnostic::new(
+                        codes::UNUSED_VALUE,
+                        "this value is not used",
+                        value.span,
+                        "something else follows in this block",
+                    )
+                    .note("a block gives its last value, or the tensors that are named at its end")
+                    .help("give it a name with `let`, or remove it");
                     sink.unless_broken(line, d);
                 }
                 stmts.push(Stmt::Error(value.span));
@@ -179,9 +187,14 @@ impl<'a> Context<'a> {
                 Part::Stmt(stmt) => {
                     let span = stmt_span(&stmt);
                     if !rules.is_empty() {
-                        let d = Diagnostic::new(codes::STATEMENT_AFTER_RULE, "statements come before the rules", span, "a rule comes before this")
-                            .note("a statement of a model holds for all of its rules")
-                            .help("move it up to the start of the model, or into braces behind the `=>` of the rule that needs it");
+                        let d = Diagnostic::new(
+                            codes::STATEMENT_AFTER_RULE,
+                            "statements come before the rules",
+                            span,
+                            "a rule comes before this",
+                        )
+                        .note("a statement of a model holds for all of its rules")
+                        .help("move it up to the start of the model, or into braces behind the `=>` of the rule that needs it");
                         let mut sink = self.sink.borrow_mut();
                         let line = self.line_of(span, &sink);
                         sink.unless_broken(line, d);
@@ -217,7 +230,7 @@ impl<'a> Context<'a> {
         let echo = at < *self.echo.borrow()
             || sink.is_broken(line)
             || (self.tokens.get(at).is_some_and(|t| t.first) && before.is_some_and(|b| sink.is_broken(b.line)));
-        let end = self.end_of_brackets(at);
+        let end = self.ends.get(at).copied().unwrap_or(at);
         let mut until = self.echo.borrow_mut();
         *until = (*until).max(end);
         if echo {
@@ -227,34 +240,29 @@ impl<'a> Context<'a> {
             sink.broken(line, d);
         }
     }
+}
 
-    /// The end of the outermost round or square brackets around token `at` that lie in the same braces.
-    fn end_of_brackets(&self, at: usize) -> usize {
-        let mut open: Vec<(Tok, usize)> = Vec::new();
-        for (i, token) in self.tokens.iter().enumerate().take(at) {
-            if token.token.opens().is_some() {
-                open.push((token.token.clone(), i));
-            } else if token.token.closes().is_some() {
-                open.pop();
-            }
+/// For each token the end of the outermost round or square brackets around it that lie in the same braces; for a
+/// token in none, itself. The brackets match.
+fn ends_of_brackets(tokens: &[Lexeme]) -> Vec<usize> {
+    // The outermost opening bracket per token, and the end per opening bracket.
+    let mut outermost: Vec<Option<usize>> = Vec::with_capacity(tokens.len());
+    let mut end = vec![0; tokens.len()];
+    let mut open: Vec<(usize, Option<usize>)> = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let current = open.last().and_then(|(_, o)| *o);
+        outermost.push(current);
+        if token.token == Tok::LBrace {
+            open.push((at, None));
+        } else if token.token.opens().is_some() {
+            open.push((at, Some(current.unwrap_or(at))));
+        } else if token.token.closes().is_some()
+            && let Some((opener, _)) = open.pop()
+        {
+            end[opener] = at + 1;
         }
-        let outermost = open.iter().rposition(|(t, _)| *t == Tok::LBrace).map_or(0, |brace| brace + 1);
-        let mut depth = open.len().saturating_sub(outermost);
-        if depth == 0 {
-            return at;
-        }
-        for (i, token) in self.tokens.iter().enumerate().skip(at) {
-            if token.token.opens().is_some() {
-                depth += 1;
-            } else if token.token.closes().is_some() {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return i + 1;
-                }
-            }
-        }
-        self.tokens.len()
     }
+    outermost.into_iter().enumerate().map(|(at, o)| o.map_or(at, |o| end[o].max(at))).collect()
 }
 
 /// Where a statement stands.

@@ -183,6 +183,7 @@ pub struct Entry {
 }
 
 /// A statement of a block or of the head of a model literal.
+#[allow(clippy::large_enum_variant)] // Most statements are a `let`, the largest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stmt {
     Let(Let),
@@ -237,11 +238,25 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lhs {
     /// `"pattern"?[o, i]`.
-    Pattern { pattern: Str, optional: bool, shape: Option<RuleShape>, span: Span },
+    Pattern {
+        pattern: Str,
+        optional: bool,
+        shape: Option<RuleShape>,
+        span: Span,
+    },
     /// `_` or `_[o, i]`: all the rest.
-    Rest { shape: Option<RuleShape>, span: Span },
+    Rest {
+        shape: Option<RuleShape>,
+        span: Span,
+    },
     /// `"module" as f(x: type)`.
-    Module { pattern: Str, function: Name, argument: Name, ty: Option<Type>, span: Span },
+    Module {
+        pattern: Str,
+        function: Name,
+        argument: Name,
+        ty: Option<Type>,
+        span: Span,
+    },
     Error(Span),
 }
 
@@ -273,7 +288,11 @@ pub enum RuleDim {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Type {
     /// `weight[o, i]`, `model`, `f32`; the dims are absent where none were written.
-    Named { name: Name, dims: Option<Vec<Dim>>, span: Span },
+    Named {
+        name: Name,
+        dims: Option<Vec<Dim>>,
+        span: Span,
+    },
     List(Box<Type>, Span),
     Tuple(Vec<Type>, Span),
     Error(Span),
@@ -316,21 +335,56 @@ pub enum ExprKind {
     Tuple(Vec<Expr>),
     List(Vec<Expr>),
     /// `[value for x in list if condition …]`.
-    Comprehension { value: Box<Expr>, clauses: Vec<For> },
+    Comprehension {
+        value: Box<Expr>,
+        clauses: Vec<For>,
+    },
     Block(Block),
     Model(Model),
-    If { condition: Box<Expr>, then: Block, otherwise: Box<Expr> },
-    Fold { binding: Binding, start: Box<Expr>, item: Binding, list: Box<Expr>, until: Option<Box<Expr>>, body: Block },
+    If {
+        condition: Box<Expr>,
+        then: Block,
+        otherwise: Box<Expr>,
+    },
+    Fold {
+        binding: Binding,
+        start: Box<Expr>,
+        item: Binding,
+        list: Box<Expr>,
+        until: Option<Box<Expr>>,
+        body: Block,
+    },
     Choose(Box<Choose>),
-    Unary { op: UnaryOp, value: Box<Expr> },
-    Binary { op: BinaryOp, op_span: Span, left: Box<Expr>, right: Box<Expr> },
+    Unary {
+        op: UnaryOp,
+        value: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `a..b` (or `..=`); either end may be absent inside an index.
-    Range { start: Option<Box<Expr>>, end: Option<Box<Expr>>, inclusive: bool },
+    Range {
+        start: Option<Box<Expr>>,
+        end: Option<Box<Expr>>,
+        inclusive: bool,
+    },
     Whole(Box<Expr>),
-    Call { callee: Box<Expr>, args: Vec<Arg> },
-    Index { base: Box<Expr>, indices: Vec<Expr> },
+    Call {
+        callee: Box<Expr>,
+        args: Vec<Arg>,
+    },
+    Index {
+        base: Box<Expr>,
+        indices: Vec<Expr>,
+    },
     /// `value as weight`.
-    As { value: Box<Expr>, role: Name },
+    As {
+        value: Box<Expr>,
+        role: Name,
+    },
     Error,
 }
 

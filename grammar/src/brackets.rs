@@ -13,11 +13,17 @@ use merge_base::Diagnostic;
 pub const MAX_DEPTH: usize = 256;
 
 /// The tokens with all brackets matching.
-pub fn repair(tokens: Vec<Lexeme>, sink: &mut Sink) -> Vec<Lexeme> {
+pub fn repair(tokens: &[Lexeme], sink: &mut Sink) -> Vec<Lexeme> {
     let mut out: Vec<Lexeme> = Vec::with_capacity(tokens.len());
     // Places in `out` of the brackets that are open.
     let mut open: Vec<(usize, Bracket)> = Vec::new();
-    for mut token in tokens {
+    for at in 0..tokens.len() {
+        let mut token = tokens[at].clone();
+        if token.first && begins_part(&tokens[at..]) {
+            while let Some((opener, kind)) = open.pop_if(|(_, k)| *k != Bracket::Curly) {
+                close(&mut out, opener, kind, None, sink);
+            }
+        }
         if let Some(kind) = token.token.opens() {
             open.push((out.len(), kind));
         } else if let Some(kind) = token.token.closes() {
@@ -55,6 +61,31 @@ pub fn repair(tokens: Vec<Lexeme>, sink: &mut Sink) -> Vec<Lexeme> {
         close(&mut out, opener, kind, None, sink);
     }
     out
+}
+
+/// Whether a line with these tokens begins a statement, a rule or an arm, so that no round or square bracket can
+/// be open before it.
+fn begins_part(tokens: &[Lexeme]) -> bool {
+    match tokens[0].token {
+        Tok::Let | Tok::New => true,
+        Tok::Str(_) | Tok::Underscore | Tok::Name(_) => {
+            let mut depth = 0usize;
+            for token in tokens.iter().take_while(|t| t.line == tokens[0].line) {
+                if token.token.opens().is_some() {
+                    depth += 1;
+                } else if token.token.closes().is_some() {
+                    let Some(outer) = depth.checked_sub(1) else { return false };
+                    depth = outer;
+                } else if token.token == Tok::FatArrow && depth == 0 {
+                    return true;
+                } else if token.token == Tok::Choose {
+                    return false;
+                }
+            }
+            false
+        }
+        _ => false,
+    }
 }
 
 /// Reports the bracket at `opener` as unclosed and closes it in `out`.
@@ -95,6 +126,9 @@ fn end_of_unclosed(out: &[Lexeme], opener: usize, kind: Bracket, before: Option<
     let mut depth = 0usize;
     for at in opener + 1..out.len() {
         let (token, previous) = (&out[at], &out[at - 1]);
+        if depth == 0 && matches!(token.token, Tok::Arrow | Tok::To | Tok::Requires) {
+            return at;
+        }
         if depth == 0 && token.line != previous.line && previous.token.ends_operand() && !token.token.continues_operand() {
             return at;
         }
@@ -114,8 +148,8 @@ pub fn shallow(tokens: &[Lexeme], sink: &mut Sink) -> bool {
     let mut outer: Vec<(usize, usize)> = Vec::new();
     let (mut base, mut depth) = (0usize, 0usize);
     for (at, token) in tokens.iter().enumerate() {
-        let goes_on = token.token.continues_operand()
-            || matches!(token.token, Tok::Else | Tok::Until | Tok::Requires | Tok::Sign);
+        let goes_on =
+            token.token.continues_operand() || matches!(token.token, Tok::Else | Tok::Until | Tok::Requires | Tok::Sign);
         if token.first && !goes_on && at > 0 && tokens[at - 1].token.ends_operand() {
             depth = base;
         }

@@ -19,7 +19,12 @@ pub fn explain(tokens: &[Lexeme], at: usize, expected: &[String], sink: &Sink) -
             Some(b) => (sink.span(b.start, b.end), format!(" after {}", b.token.describe())),
             None => (sink.span(0, 0), String::new()),
         };
-        return Diagnostic::new(codes::UNEXPECTED, format!("this ends too early: {wanted} is expected{after}"), span, "nothing follows this");
+        return Diagnostic::new(
+            codes::UNEXPECTED,
+            format!("this ends too early: {wanted} is expected{after}"),
+            span,
+            "nothing follows this",
+        );
     };
     let span = sink.span(token.start, token.end);
     if let Some(d) = special(tokens, at, before, span, sink, &expects, expected) {
@@ -27,7 +32,8 @@ pub fn explain(tokens: &[Lexeme], at: usize, expected: &[String], sink: &Sink) -
     }
     let found = token.token.describe();
     let behind = before.map_or(String::new(), |b| format!(" after {}", b.token.describe()));
-    let mut d = Diagnostic::new(codes::UNEXPECTED, format!("{found} cannot stand here"), span, format!("{wanted} is expected{behind}"));
+    let mut d =
+        Diagnostic::new(codes::UNEXPECTED, format!("{found} cannot stand here"), span, format!("{wanted} is expected{behind}"));
     if let Some(help) = advice(tokens, at, &expects) {
         d = d.help(help);
     }
@@ -55,30 +61,42 @@ fn special(
                 .help("to subtract, put a space on both sides: `a - b`")
                 .fix("subtract", span, "- "),
         ),
+        Tok::Colon if before.is_some_and(|b| b.token.word().is_some()) => before.map(|b| reserved(b, sink)),
         Tok::Assign | Tok::Arrow | Tok::Colon if expects("=>") => {
             let found = token.token.describe();
-            Some(
-                Diagnostic::new(codes::ARROW, format!("a rule or an arm has `=>`, not {found}"), span, "write `=>`")
-                    .fix("write `=>`", span, "=>"),
-            )
+            Some(Diagnostic::new(codes::ARROW, format!("a rule or an arm has `=>`, not {found}"), span, "write `=>`").fix(
+                "write `=>`",
+                span,
+                "=>",
+            ))
         }
-        Tok::FatArrow if expects("->") && !expects("=>") => Some(
-            Diagnostic::new(codes::ARROW, "the type of a result stands behind `->`, not `=>`", span, "write `->`").fix("write `->`", span, "->"),
-        ),
+        Tok::FatArrow if expects("->") && !expects("=>") => {
+            Some(Diagnostic::new(codes::ARROW, "the type of a result stands behind `->`, not `=>`", span, "write `->`").fix(
+                "write `->`",
+                span,
+                "->",
+            ))
+        }
         Tok::Comma if !expects("NAME") && expects("STRING") || !expects("NAME") && expects("_") => Some(separator(span)),
         Tok::Comma if expects("let") => Some(separator(span)),
         word if word.word().is_some() && expects("NAME") => {
-            let text = word.word().unwrap_or_default();
             let next = tokens.get(at + 1).map(|t| &t.token);
-            let used = matches!(next, Some(Tok::Assign | Tok::Colon | Tok::Comma | Tok::RParen | Tok::RBracket | Tok::Call | Tok::Index | Tok::In));
-            let binds = !expects("INT");
-            (binds || used && !token.first).then(|| {
-                Diagnostic::new(codes::RESERVED, format!("`{text}` is a word of the language"), span, "it cannot be a name")
-                    .help(format!("choose another name, such as `{text}_`"))
-            })
+            let used = matches!(
+                next,
+                Some(Tok::Assign | Tok::Colon | Tok::Comma | Tok::RParen | Tok::RBracket | Tok::Call | Tok::Index | Tok::In)
+            );
+            // Where a value could stand too, a word at the start of a line more likely begins something else.
+            (!expects("INT") || used && !token.first).then(|| reserved(token, sink))
         }
         _ => None,
     }
+}
+
+fn reserved(token: &Lexeme, sink: &Sink) -> Diagnostic {
+    let word = token.token.word().unwrap_or_default();
+    let span = sink.span(token.start, token.end);
+    Diagnostic::new(codes::RESERVED, format!("`{word}` is a word of the language"), span, "it cannot be a name")
+        .help(format!("choose another name, such as `{word}_`"))
 }
 
 fn separator(span: Span) -> Diagnostic {
@@ -104,12 +122,18 @@ fn advice(tokens: &[Lexeme], at: usize, expects: &dyn Fn(&str) -> bool) -> Optio
         Tok::Compare(_) => Some("comparisons do not chain: write `a < b and b < c`".into()),
         Tok::Star if before == Some(&Tok::Star) => Some("there is no operator `**`: write a square as `x * x`".into()),
         Tok::Slash if before == Some(&Tok::Slash) => Some("the quotient of ints, rounded down, is `div(a, b)`".into()),
-        Tok::Dot => Some("there are no fields and no methods: functions are called as `f(x)`, tensors are read as `m[\"name\"]`".into()),
+        Tok::Dot => {
+            Some("there are no fields and no methods: functions are called as `f(x)`, tensors are read as `m[\"name\"]`".into())
+        }
         Tok::Assign if expects("COMPARE") => Some("to compare, write `==`".into()),
         Tok::Assign if expects(":") => Some("named arguments and settings have `:`, as in `density: 0.5`".into()),
-        Tok::LBrace if expects("->") => Some("a function states the type of its result: `fn f(x: weight[..s]) -> weight[..s] { .. }`".into()),
+        Tok::LBrace if expects("->") => {
+            Some("a function states the type of its result: `fn f(x: weight[..s]) -> weight[..s] { .. }`".into())
+        }
         Tok::Name(name) if name == "return" => Some("a block gives its last value, without a word before it".into()),
-        Tok::Name(_) | Tok::Int(_) | Tok::Float(..) | Tok::Str(_) if expects(",") => Some("is a `,` or an operator missing before this?".into()),
+        Tok::Name(_) | Tok::Int(_) | Tok::Float(..) | Tok::Str(_) if expects(",") => {
+            Some("is a `,` or an operator missing before this?".into())
+        }
         Tok::Arrow | Tok::FatArrow if !expects("=>") && !expects("->") => {
             Some("there are no anonymous functions; a rule starts with a pattern string or `_`".into())
         }
@@ -144,12 +168,17 @@ fn prose(expected: &[String]) -> String {
             "INT" => "a number".into(),
             "_" if statement => continue,
             "let" | "new" | "choose" if statement => continue,
-            "FLOAT" | "SIZE" | "SIGN" | "true" | "false" | "[" | "(" | "{" | "like" | "from" | "if" | "fold" | "not" | "whole" | "choose"
+            "FLOAT" | "SIZE" | "SIGN" | "true" | "false" | "[" | "(" | "{" | "like" | "from" | "if" | "fold" | "not"
+            | "whole" | "choose"
                 if value =>
             {
                 continue;
             }
-            "+" | "-" | "*" | "/" | "@" | "++" | "COMPARE" | "and" | "or" | ".." | "..=" | "CALL" | "INDEX" | "as" if operators => continue,
+            "+" | "-" | "*" | "/" | "@" | "++" | "COMPARE" | "and" | "or" | ".." | "..=" | "CALL" | "INDEX" | "as"
+                if operators =>
+            {
+                continue;
+            }
             "for" | "if" if operators && has(",") => continue,
             "CALL" => "`(` that touches the name".into(),
             "INDEX" => "`[` that touches what stands before".into(),

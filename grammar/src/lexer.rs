@@ -184,7 +184,9 @@ impl Reader<'_, '_> {
         let mut d = Diagnostic::new(codes::BAD_CHARACTER, format!("`{printed}` means nothing in Merge"), span, "not a token");
         let first = found.chars().next().unwrap_or(' ');
         d = match first {
-            '“' | '”' | '„' | '‘' | '’' | '`' | '\'' => d.help("strings stand in straight double quotes: \"model.norm.weight\""),
+            '“' | '”' | '„' | '‘' | '’' | '`' | '\'' => {
+                d.help("strings stand in straight double quotes: \"model.norm.weight\"")
+            }
             '–' | '—' | '−' => d.help("a minus is the plain `-`").fix("write `-`", span, "-"),
             '×' | '·' => d.help("a product is `*`").fix("write `*`", span, "*"),
             '≤' | '≥' | '≠' => d.help("comparisons are `<`, `<=`, `>`, `>=`, `==` and `!=`"),
@@ -217,8 +219,9 @@ impl Reader<'_, '_> {
                 return self.sink.mended(d);
             }
             Raw::BlockComment => {
-                let d = Diagnostic::new(codes::FOREIGN_COMMENT, "comments start with `//`", span, "there are no `/* */` comments")
-                    .help("begin each line of the comment with `//`");
+                let d =
+                    Diagnostic::new(codes::FOREIGN_COMMENT, "comments start with `//`", span, "there are no `/* */` comments")
+                        .help("begin each line of the comment with `//`");
                 return self.sink.mended(d);
             }
             Raw::Semicolon => {
@@ -238,16 +241,18 @@ impl Reader<'_, '_> {
                 Tok::Slash
             }
             Raw::ForeignPower => {
-                let d = Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{slice}`"), span, "not an operator")
-                    .help("write a square as `x * x`, a root as `sqrt(x)`, and other powers as `exp(p * log(x))`");
+                let d =
+                    Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{slice}`"), span, "not an operator")
+                        .help("write a square as `x * x`, a root as `sqrt(x)`, and other powers as `exp(p * log(x))`");
                 let line = self.line_of(start);
                 self.sink.broken(line, d);
                 Tok::Star
             }
             Raw::ForeignAssign => {
-                let d = Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{slice}`"), span, "not an operator")
-                    .note("nothing is ever changed in Merge: a name keeps its value")
-                    .help("bind a new name with `let name = value`, or loop with `fold`");
+                let d =
+                    Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{slice}`"), span, "not an operator")
+                        .note("nothing is ever changed in Merge: a name keeps its value")
+                        .help("bind a new name with `let name = value`, or loop with `fold`");
                 let line = self.line_of(start);
                 self.sink.broken(line, d);
                 Tok::Assign
@@ -268,8 +273,9 @@ impl Reader<'_, '_> {
             }
             Raw::SingleQuoted => {
                 let inner = &slice[1..slice.len() - 1];
-                let d = Diagnostic::new(codes::BAD_CHARACTER, "strings stand in double quotes", span, "single quotes mean nothing")
-                    .fix("use double quotes", span, format!("\"{}\"", inner.replace('"', "\\\"")));
+                let d =
+                    Diagnostic::new(codes::BAD_CHARACTER, "strings stand in double quotes", span, "single quotes mean nothing")
+                        .fix("use double quotes", span, format!("\"{}\"", inner.replace('"', "\\\"")));
                 self.sink.mended(d);
                 Tok::Str(inner.to_owned())
             }
@@ -308,8 +314,9 @@ impl Reader<'_, '_> {
     fn foreign(&mut self, start: usize, end: usize, word: &str, token: Tok) -> Tok {
         let found = &self.text[start..end];
         let span = self.sink.span(start, end);
-        let d = Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{found}`"), span, format!("write `{word}`"))
-            .fix(format!("write `{word}`"), span, format!(" {word} "));
+        let d =
+            Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{found}`"), span, format!("write `{word}`"))
+                .fix(format!("write `{word}`"), span, format!(" {word} "));
         let line = self.line_of(start);
         self.sink.broken(line, d);
         token
@@ -443,7 +450,8 @@ fn size(digits: &str, unit: &str) -> Result<u64, String> {
     };
     // Exact: the digits behind the point are counted in powers of ten.
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let scaled = format!("{whole}{part}").parse::<u128>().ok().filter(|_| part.len() <= 12).and_then(|n| n.checked_mul(*bytes as u128));
+    let scaled =
+        format!("{whole}{part}").parse::<u128>().ok().filter(|_| part.len() <= 12).and_then(|n| n.checked_mul(*bytes as u128));
     let scale = 10u128.pow(part.len().min(12) as u32);
     match scaled {
         Some(n) if n % scale == 0 => u64::try_from(n / scale).map_err(|_| "it is more bytes than any file has".to_owned()),

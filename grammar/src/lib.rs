@@ -16,6 +16,7 @@ pub mod ast;
 mod brackets;
 pub mod codes;
 mod errors;
+mod layout;
 mod lexer;
 mod parser;
 mod printer;

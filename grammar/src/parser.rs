@@ -59,7 +59,12 @@ pub fn parse_expr(file: FileId, text: &str, offset: usize) -> (Expr, Vec<Diagnos
 
 /// Runs the parser over the tokens of one item or expression.
 fn run(tokens: Vec<Lexeme>, sink: &mut Sink) -> Option<Root> {
-    let tokens = brackets::repair(tokens, sink);
+    // Checked first so that thousands of open brackets are not repaired one by one, and again because repair may
+    // leave out closing ones.
+    if !brackets::shallow(&tokens, sink) {
+        return None;
+    }
+    let tokens = brackets::repair(&tokens, sink);
     if !brackets::shallow(&tokens, sink) {
         return None;
     }
@@ -80,8 +85,13 @@ fn not_an_item(tokens: &[Lexeme], sink: &mut Sink) {
     let next = tokens.get(1).map(|t| &t.token);
     let span = sink.span(first.start, first.end);
     let name = if let Tok::Name(name) = &first.token { name.as_str() } else { "" };
-    let mut d = Diagnostic::new(codes::ITEM_EXPECTED, format!("{} starts no item", first.token.describe()), span, "an item is expected here")
-        .note("an item starts with `use`, `let`, `choose`, `fn`, `save`, `search` or `test \"..\"`");
+    let mut d = Diagnostic::new(
+        codes::ITEM_EXPECTED,
+        format!("{} starts no item", first.token.describe()),
+        span,
+        "an item is expected here",
+    )
+    .note("an item starts with `use`, `let`, `choose`, `fn`, `save`, `search` or `test \"..\"`");
     let instead = match name {
         "import" | "include" | "require" => Some("`use std.merging.{ties}` brings in what other files define"),
         "def" | "func" | "function" | "define" => Some("a function is `fn name(x: weight[..s]) -> weight[..s] { .. }`"),
@@ -94,9 +104,15 @@ fn not_an_item(tokens: &[Lexeme], sink: &mut Sink) {
     if let Some(help) = instead {
         d = d.help(help);
     } else if !name.is_empty() && next == Some(&Tok::Assign) {
-        d = d.help(format!("to name a value, write `let {name} = ..`")).fix("add `let`", sink.span(first.start, first.start), "let ");
+        d = d.help(format!("to name a value, write `let {name} = ..`")).fix(
+            "add `let`",
+            sink.span(first.start, first.start),
+            "let ",
+        );
     } else if !name.is_empty() && next == Some(&Tok::Colon) || matches!(first.token, Tok::Sign | Tok::Minus) {
-        d = d.help("this looks like YAML; a recipe is written as `let base = checkpoint(\"path\")` and `save value to \"folder\"`");
+        d = d.help(
+            "this looks like YAML; a recipe is written as `let base = checkpoint(\"path\")` and `save value to \"folder\"`",
+        );
     } else if let Some(word) = did_you_mean(name, keywords).filter(|_| name.len() > 1) {
         d = d.help(format!("did you mean `{word}`?")).fix(format!("write `{word}`"), span, word);
     } else if !name.is_empty() && matches!(next, Some(Tok::Name(_))) {

@@ -79,10 +79,10 @@ fn brackets_match(tokens: &[Lexeme]) -> bool {
     for token in tokens {
         if let Some(kind) = token.token.opens() {
             open.push(kind);
-        } else if let Some(kind) = token.token.closes() {
-            if open.pop() != Some(kind) {
-                return false;
-            }
+        } else if let Some(kind) = token.token.closes()
+            && open.pop() != Some(kind)
+        {
+            return false;
         }
     }
     open.is_empty()

@@ -18,14 +18,16 @@ impl Random {
 }
 
 const SCRAPS: &[&str] = &[
-    "(", ")", "[", "]", "{", "}", "\"", "=>", "=", "let", "fn", "choose", "save", "for", "in", "if", "else", "fold", "as", "to", "-", " -", "..", ",",
-    ":", "?", "_", "\n", " ", "§", "é", "//", "///", "#", ";", "\\", "0", "9e", "1.5", "5GB", "like", "from", "new", "whole", "not", "test", "use", ".",
+    "(", ")", "[", "]", "{", "}", "\"", "=>", "=", "let", "fn", "choose", "save", "for", "in", "if", "else", "fold", "as", "to",
+    "-", " -", "..", ",", ":", "?", "_", "\n", " ", "§", "é", "//", "///", "#", ";", "\\", "0", "9e", "1.5", "5GB", "like",
+    "from", "new", "whole", "not", "test", "use", ".",
 ];
 
 #[test]
 fn mutated_programs_never_panic() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/programs");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("the programs are there").map(|e| e.expect("readable").path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("the programs are there").map(|e| e.expect("readable").path()).collect();
     paths.sort();
     let programs: Vec<String> = paths.iter().map(|p| std::fs::read_to_string(p).expect("readable")).collect();
     let started = Instant::now();

@@ -19,7 +19,8 @@ fn programs() -> Vec<(String, String)> {
 
 /// The ` ```merge ` blocks of a document.
 fn blocks(document: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).expect("the document is there");
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).expect("the document is there");
     text.split("```merge\n").skip(1).map(|b| b.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 

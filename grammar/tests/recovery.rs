@@ -99,7 +99,12 @@ let z = 1
     let (tree, _) = parse(FileId(0), text);
     assert_eq!(tree.items.len(), 2);
     let Item::Fn(f) = &tree.items[0] else { panic!("{tree:#?}") };
-    assert!(f.body.stmts.iter().any(|s| matches!(s, Stmt::Let(l) if matches!(&l.pattern, merge_grammar::ast::Binding::Name(n) if n.text == "a"))));
+    assert!(
+        f.body
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::Let(l) if matches!(&l.pattern, merge_grammar::ast::Binding::Name(n) if n.text == "a")))
+    );
 }
 
 #[test]
@@ -117,7 +122,10 @@ fn an_unclosed_brace_ends_at_the_next_item_of_the_first_column() {
 fn unclosed_brackets_point_at_the_opener_and_at_the_place_to_close() {
     let d = only("let a = f(b, [1, 2)\nlet c = 3\n");
     assert_eq!((d.code.0, d.labels[0].span.start, d.labels[1].span.start), ("E0006", 13, 18));
-    assert_eq!(fixed("let a = mean([b, c])\nlet c = f(x, g(y)\nlet d = 3"), "let a = mean([b, c])\nlet c = f(x, g(y))\nlet d = 3");
+    assert_eq!(
+        fixed("let a = mean([b, c])\nlet c = f(x, g(y)\nlet d = 3"),
+        "let a = mean([b, c])\nlet c = f(x, g(y))\nlet d = 3"
+    );
     assert_eq!(fixed("let a = f(b, 3]"), "let a = f(b, 3)");
     assert_eq!(fixed("let a = f(b))"), "let a = f(b)");
 }
@@ -192,7 +200,7 @@ fn messages_say_what_was_found_and_what_is_expected() {
     assert_eq!(d.message, "the number `2` cannot stand here");
     assert_eq!(d.labels[0].message, "`)` or `,` is expected after the number `1`");
     assert_eq!(only("let a = ").message, "this ends too early: a value is expected after `=`");
-    assert_eq!(only("let a b").labels[0].message, "`:` or `=` is expected after the name `a`");
+    assert_eq!(only("let a b").labels[0].message, "`=` or `:` is expected after the name `a`");
     assert_eq!(only("fn f(x: f32) { x }").labels[0].message, "`->` is expected after `)`");
 }
 
