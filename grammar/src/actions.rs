@@ -151,7 +151,10 @@ impl<'a> Context<'a> {
                         "something else follows in this block",
                     )
                     .note("a block gives its last value, or the tensors that are named at its end")
-                    .help("give it a name with `let`, or remove it");
+                    .help(match &value.kind {
+                        ExprKind::Name(name) if name == "return" => "the last value needs no word before it: remove `return`",
+                        _ => "give it a name with `let`, or remove it",
+                    });
                     sink.unless_broken(line, d);
                 }
                 stmts.push(Stmt::Error(value.span));

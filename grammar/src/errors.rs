@@ -119,18 +119,23 @@ fn advice(tokens: &[Lexeme], at: usize, expects: &dyn Fn(&str) -> bool) -> Optio
     let token = &tokens[at].token;
     let before = at.checked_sub(1).map(|b| &tokens[b].token);
     match token {
+        Tok::Slash | Tok::Dot if at >= 2 && tokens[at - 2].token == Tok::To => {
+            Some("a path is a string: `to \"folder/name\"`".into())
+        }
         Tok::Compare(_) => Some("comparisons do not chain: write `a < b and b < c`".into()),
         Tok::Star if before == Some(&Tok::Star) => Some("there is no operator `**`: write a square as `x * x`".into()),
         Tok::Slash if before == Some(&Tok::Slash) => Some("the quotient of ints, rounded down, is `div(a, b)`".into()),
         Tok::Dot => {
             Some("there are no fields and no methods: functions are called as `f(x)`, tensors are read as `m[\"name\"]`".into())
         }
+        Tok::RParen | Tok::Comma if expects(":") && matches!(before, Some(Tok::Name(_))) => {
+            Some("a parameter states its type: `x: weight[..s]`".into())
+        }
         Tok::Assign if expects("COMPARE") => Some("to compare, write `==`".into()),
         Tok::Assign if expects(":") => Some("named arguments and settings have `:`, as in `density: 0.5`".into()),
         Tok::LBrace if expects("->") => {
             Some("a function states the type of its result: `fn f(x: weight[..s]) -> weight[..s] { .. }`".into())
         }
-        Tok::Name(name) if name == "return" => Some("a block gives its last value, without a word before it".into()),
         Tok::Name(_) | Tok::Int(_) | Tok::Float(..) | Tok::Str(_) if expects(",") => {
             Some("is a `,` or an operator missing before this?".into())
         }
@@ -147,6 +152,9 @@ fn prose(expected: &[String]) -> String {
     let mut words: Vec<String> = Vec::new();
     let value = has("INT") && has("NAME") && has("(");
     let operators = has("+") && has("*");
+    // What may follow almost every value is worth a word only where nothing else may.
+    let usual = ["HOLE", "and", "or", "as", "requires", "CALL", "INDEX"];
+    let only_these = expected.iter().all(|e| usual.contains(&e.trim_matches('"')));
     let statement = has("let") && has("new");
     if statement {
         words.push("a statement".into());
@@ -159,7 +167,7 @@ fn prose(expected: &[String]) -> String {
     }
     for e in expected {
         let word = match e.trim_matches('"') {
-            "HOLE" => continue,
+            "HOLE" | "and" | "or" | "as" | "requires" | "CALL" | "INDEX" if !only_these => continue,
             "NAME" if value => continue,
             "NAME" => "a name".into(),
             "STRING" if value || statement => continue,
@@ -192,7 +200,7 @@ fn prose(expected: &[String]) -> String {
         }
     }
     if words.is_empty() {
-        return if operators { "an operator, or the end of this item,".into() } else { "the end of this item".into() };
+        return if operators { "an operator or the end of this item".into() } else { "the end of this item".into() };
     }
     words.truncate(6);
     match words.split_last() {

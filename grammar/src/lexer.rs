@@ -318,7 +318,7 @@ impl Reader<'_, '_> {
             Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{found}`"), span, format!("write `{word}`"))
                 .fix(format!("write `{word}`"), span, format!(" {word} "));
         let line = self.line_of(start);
-        self.sink.broken(line, d);
+        self.sink.unless_broken(line, d);
         token
     }
 

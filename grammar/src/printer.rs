@@ -26,7 +26,7 @@ pub fn print(file: &File) -> String {
         if !(out.is_empty() || together && !out.ends_with("}\n")) {
             out.push('\n');
         }
-        let mut printer = Printer { out, indent: 0 };
+        let mut printer = Printer { out, indent: 0, flat: false };
         printer.item(item);
         out = printer.out;
         out.push('\n');
@@ -42,6 +42,8 @@ fn doc_lines(docs: &str) -> impl Iterator<Item = &str> {
 struct Printer {
     out: String,
     indent: usize,
+    /// Whether a part is printed to see how long it is, so that nothing is broken up.
+    flat: bool,
 }
 
 impl Printer {
@@ -294,7 +296,7 @@ impl Printer {
 
     /// The text of a part on one line, if it fits into what is left of this one.
     fn try_flat(&self, part: impl FnOnce(&mut Printer)) -> Option<String> {
-        let mut flat = Printer { out: String::new(), indent: 0 };
+        let mut flat = Printer { out: String::new(), indent: 0, flat: true };
         part(&mut flat);
         (!flat.out.contains('\n') && self.column() + flat.out.len() <= WIDTH).then_some(flat.out)
     }
@@ -496,10 +498,10 @@ impl Printer {
             }
         };
         let comma = |p: &mut Printer, i: usize| p.word(if i == 0 { "" } else { ", " });
-        let wide = args.len() > 1 && args.iter().all(|a| is_small(&a.value, 0)) && {
-            let mut flat = Printer { out: String::new(), indent: 0 };
+        let wide = !self.flat && args.len() > 1 && {
+            let mut flat = Printer { out: String::new(), indent: 0, flat: true };
             inline(&mut flat, &comma);
-            self.column() + flat.out.len() > WIDTH
+            !flat.out.contains('\n') && self.column() + flat.out.len() > WIDTH
         };
         self.word("(");
         if wide {
@@ -531,7 +533,7 @@ impl Printer {
 }
 
 fn lhs_text(lhs: &Lhs) -> String {
-    let mut p = Printer { out: String::new(), indent: 0 };
+    let mut p = Printer { out: String::new(), indent: 0, flat: true };
     match lhs {
         Lhs::Pattern { pattern, optional, shape, .. } => {
             p.string(&pattern.text);

@@ -4,10 +4,10 @@ use merge_base::FileId;
 use merge_grammar::{ast, parse, print};
 use std::path::{Path, PathBuf};
 
-/// All recipes under `tests/programs` and the library, with their names.
+/// All recipes under `tests/programs`, the library and the pieces of the design's tour, with their names.
 fn programs() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut paths: Vec<PathBuf> = ["tests/programs", "stdlib"]
+    let mut paths: Vec<PathBuf> = ["tests/programs", "stdlib", "grammar/tests/tour"]
         .iter()
         .flat_map(|folder| std::fs::read_dir(root.join(folder)).expect("the folder is there"))
         .map(|entry| entry.expect("the folder can be read").path())
