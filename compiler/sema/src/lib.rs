@@ -25,3 +25,4 @@ pub mod schema;
 pub mod value;
 
 pub use elaborate::{Answers, Elaborated, TestCase, elaborate};
+pub use schema::{Checkpoints, OpenError, Schema, TensorInfo};

@@ -22,6 +22,14 @@ pub struct Schema {
     pub role: Option<Role>,
 }
 
+impl Schema {
+    /// The header that lists these tensors.
+    pub fn new(tensors: impl IntoIterator<Item = (String, DType, Vec<u64>)>, role: Option<Role>) -> Schema {
+        let tensors = tensors.into_iter().map(|(name, dtype, shape)| (name, TensorInfo { dtype, shape })).collect();
+        Schema { tensors, role }
+    }
+}
+
 /// Why a checkpoint could not be opened, for the diagnostic at the place that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {

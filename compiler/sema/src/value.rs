@@ -7,6 +7,7 @@
 use crate::degree::Degree;
 use crate::elaborate::Model;
 use merge_abi::DType;
+use merge_base::Span;
 use merge_ir::tir::NodeId;
 use std::rc::Rc;
 
@@ -117,7 +118,16 @@ impl Value {
 #[derive(Clone, Debug)]
 pub struct Argument {
     pub value: Value,
-    pub span: merge_base::Span,
+    pub span: Span,
+    /// Where the members stand, if the argument is written as a list.
+    pub parts: Rc<[Span]>,
+}
+
+impl Argument {
+    /// Where member `index` of a list argument stands, as closely as is known.
+    pub fn part(&self, index: usize) -> Span {
+        self.parts.get(index).copied().unwrap_or(self.span)
+    }
 }
 
 /// The arguments of a primitive in the order of its parameters in the table; what was not given is absent.

@@ -44,8 +44,10 @@ pub struct Cx<'p> {
     pub(super) tensor: Option<NameId>,
     /// Turns of the loops around, outermost first.
     pub(super) turns: Vec<u32>,
-    /// Lets, captures and calls around, which name the decisions in them.
+    /// Lets and calls around, which name the decisions in them.
     pub(super) path: Vec<String>,
+    /// Values of the captures and loop variables around, which tell turns of one decision apart.
+    pub(super) keys: Vec<String>,
     pub(super) calls: Option<Rc<CallSite>>,
     /// Set while a function is tried with symbolic arguments: only faults that no argument can cure count.
     pub(super) symbolic: bool,
@@ -53,9 +55,15 @@ pub struct Cx<'p> {
     pub(super) broken: FxHashSet<(Code, Span)>,
     /// `as` promises seen, and whether each was proved already wherever it was reached.
     pub(super) promises: FxHashMap<Span, bool>,
+    /// The promised expressions.
+    pub(super) promise_values: FxHashMap<Span, (Span, crate::hir::Role)>,
     /// The name that the value being evaluated is bound to.
     pub(super) bound_to: Option<String>,
     pub(super) constraints_seen: FxHashSet<(NodeId, Span)>,
+    /// Decisions made, by place and id.
+    /// For each node the dtype of the first tensor that it reads; as far as `save` has asked.
+    pub(super) dtypes: Vec<Option<merge_abi::DType>>,
+    pub(super) chosen: Vec<((Span, String), Value)>,
 }
 
 impl<'p> Cx<'p> {
@@ -85,12 +93,16 @@ impl<'p> Cx<'p> {
             tensor: None,
             turns: Vec::new(),
             path: Vec::new(),
+            keys: Vec::new(),
             calls: None,
             symbolic: false,
             broken: FxHashSet::default(),
             promises: FxHashMap::default(),
+            promise_values: FxHashMap::default(),
             bound_to: None,
             constraints_seen: FxHashSet::default(),
+            dtypes: Vec::new(),
+            chosen: Vec::new(),
         }
     }
 
@@ -179,7 +191,7 @@ impl<'p> Cx<'p> {
 
     /// A known number as a scalar.
     pub fn number(&mut self, value: f64, span: Span) -> TensorVal {
-        TensorVal::new(self.graph.constant(value, span), Degree::zero())
+        TensorVal::new(self.graph.constant(value, span), Degree::delta())
     }
 
     /// A new scalar that the compiler does not know the value of, under the name messages give it.
@@ -387,7 +399,7 @@ impl<'p> Cx<'p> {
             self.graph.add(Op::Binary(BinaryFn::Mul, coord, zero), shape.clone(), span)
         };
         self.zeros.insert(node);
-        TensorVal::new(node, Degree::zero())
+        TensorVal::new(node, Degree::delta())
     }
 
     /// The value of a scalar that depends on numbers and settings alone, at the settings' present values.

@@ -54,6 +54,13 @@ impl Findings {
         self.found[index].tensors.extend(tensor);
     }
 
+    /// Takes over what was found apart.
+    pub fn append(&mut self, other: Findings) {
+        for f in other.found {
+            self.add(f.diagnostic, f.first);
+        }
+    }
+
     /// Whether any finding is an error.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|f| f.diagnostic.is_error())

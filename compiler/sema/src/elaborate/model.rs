@@ -40,10 +40,13 @@ pub(super) enum What {
 pub(super) struct Lift {
     pub op: LiftOp,
     pub args: Vec<Option<Argument>>,
+    /// Arguments that are handed on as they are: models for parameters that want models.
+    pub fixed: Vec<bool>,
     pub span: Span,
     /// Where it was written, for random keys and for diagnostics.
     pub turns: Vec<u32>,
     pub path: Vec<String>,
+    pub keys: Vec<String>,
     pub calls: Option<Rc<CallSite>>,
     pub results: RefCell<FxHashMap<NameId, Value>>,
 }
@@ -146,7 +149,7 @@ impl Model {
                 // The first tensor of floats speaks for all; `save` looks at each.
                 let names = self.names(cx).unwrap_or_else(|_| Rc::from([]));
                 names.iter().find_map(|n| match self.get(cx, *n) {
-                    Some(Ok(t)) if t.buffer.is_none() => Some(t.degree.is_zero()),
+                    Some(Ok(t)) if t.buffer.is_none() => Some(t.degree.is_delta()),
                     _ => None,
                 }) == Some(true)
             }
@@ -166,20 +169,35 @@ impl Lift {
             }
         }
         let mut models = Vec::new();
-        self.args.iter().flatten().for_each(|a| collect(&a.value, a.span, &mut models));
+        for (i, arg) in self.args.iter().enumerate() {
+            if let (Some(a), false) = (arg, self.is_fixed(i)) {
+                match &a.value {
+                    Value::List(l) => l.iter().enumerate().for_each(|(k, v)| collect(v, a.part(k), &mut models)),
+                    other => collect(other, a.span, &mut models),
+                }
+            }
+        }
         models
+    }
+}
+
+impl Lift {
+    fn is_fixed(&self, index: usize) -> bool {
+        self.fixed.get(index).copied().unwrap_or(false)
     }
 }
 
 impl<'p> Cx<'p> {
     /// A function to be applied name by name to the models among `args`.
-    pub(super) fn lift(&mut self, op: LiftOp, args: Vec<Option<Argument>>, span: Span) -> Rc<Lift> {
+    pub(super) fn lift(&mut self, op: LiftOp, args: Vec<Option<Argument>>, fixed: Vec<bool>, span: Span) -> Rc<Lift> {
         Rc::new(Lift {
             op,
             args,
+            fixed,
             span,
             turns: self.turns.clone(),
             path: self.path.clone(),
+            keys: self.keys.clone(),
             calls: self.calls.clone(),
             results: RefCell::default(),
         })
@@ -187,7 +205,7 @@ impl<'p> Cx<'p> {
 
     /// The model that a lifted function gives.
     pub(super) fn lifted(&mut self, op: LiftOp, args: Vec<Option<Argument>>, span: Span) -> Value {
-        let lift = self.lift(op, args, span);
+        let lift = self.lift(op, args, Vec::new(), span);
         let models = lift.models();
         let origin = self.origin_of(&models);
         Value::Model(Model::new(What::Lift(lift, Rc::from([])), origin))
@@ -346,6 +364,7 @@ impl<'p> Cx<'p> {
         let before = self.tensor.replace(name);
         let turns = std::mem::replace(&mut self.turns, lift.turns.clone());
         let path = std::mem::replace(&mut self.path, lift.path.clone());
+        let keys = std::mem::replace(&mut self.keys, lift.keys.clone());
         let calls = std::mem::replace(&mut self.calls, lift.calls.clone());
         let value = if let Some((model, span)) = missing {
             self.no_such_tensor(&model, name, span);
@@ -354,13 +373,22 @@ impl<'p> Cx<'p> {
             let args: Vec<Option<Argument>> = lift
                 .args
                 .iter()
-                .map(|a| a.as_ref().map(|a| Argument { value: self.value_at(&a.value, a.span, name, &models), span: a.span }))
+                .enumerate()
+                .map(|(i, a)| {
+                    let a = a.as_ref()?;
+                    if lift.is_fixed(i) {
+                        return Some(a.clone());
+                    }
+                    let value = self.value_at(&a.value, a.span, name, &models);
+                    Some(Argument { value, span: a.span, parts: a.parts.clone() })
+                })
                 .collect();
             self.apply_lifted(&lift.op, args, lift.span)
         };
         self.tensor = before;
         self.turns = turns;
         self.path = path;
+        self.keys = keys;
         self.calls = calls;
         Some(value)
     }

@@ -1,0 +1,272 @@
+//! Calls: arguments bound to parameters, lifting over models, bodies evaluated.
+
+use super::context::Cx;
+use super::expressions::Frame;
+use super::findings::CallSite;
+use super::model::{LiftOp, Model, What};
+use crate::codes::types as codes;
+use crate::hir::{Arg, Callee, Expr, ExprKind, Fn, FnId, Tail, Type, TypeName};
+use crate::primitives;
+use crate::value::{Args, Argument, Reported, TensorVal, Value};
+use merge_base::{Diagnostic, Span};
+use merge_ir::tir::{NodeId, Op};
+use std::rc::Rc;
+
+/// Calls may nest this deep; names cannot recurse, so only generated code comes near.
+const DEEPEST_CALL: u32 = 100;
+
+/// Primitives that take a model, or a list of models, as it is. All others are applied name by name.
+const OF_MODELS: &[&str] = &[
+    "checkpoint", "deltas", "tensors", "adapter", "tensor", "names", "dim", "numel", "len", "div", "mod", "zip", "enumerate",
+    "pairs", "ramp", "shuffle", "replace", "restack", "without", "fill", "params", "trainable", "bytes", "flops", "within",
+];
+
+impl<'p> Cx<'p> {
+    pub(super) fn call(&mut self, callee: Callee, args: &'p [Arg], span: Span, frame: &mut Frame) -> Value {
+        if let Callee::Primitive(name @ ("without" | "names")) = callee {
+            return self.by_pattern(name, args, span, frame);
+        }
+        let given = self.evaluate(args, frame);
+        match self.bind_arguments(callee, args, given) {
+            Ok(bound) => self.call_bound(callee, bound, span),
+            Err(_) => Value::Poison,
+        }
+    }
+
+    pub(super) fn evaluate(&mut self, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
+        args.iter()
+            .map(|a| Argument { value: self.expr(&a.value, frame), span: a.value.span, parts: parts_of(&a.value) })
+            .collect()
+    }
+
+    /// The arguments in the order of the parameters; `resolve` has seen to it that they fit.
+    pub(super) fn bind_arguments(
+        &mut self,
+        callee: Callee,
+        args: &'p [Arg],
+        given: Vec<Argument>,
+    ) -> Result<Vec<Option<Argument>>, Reported> {
+        // Name, and whether it may be given by place.
+        let params: Vec<(&str, bool)> = match callee {
+            Callee::Fn(id) => self.function(id).params.iter().map(|p| (p.name.as_str(), true)).collect(),
+            Callee::Primitive(name) => match primitives::primitive(name) {
+                Some(p) => p.params.iter().map(|p| (p.name, !p.named_only)).collect(),
+                None => return Err(Reported),
+            },
+        };
+        let mut bound: Vec<Option<Argument>> = vec![None; params.len()];
+        let mut places = (0..params.len()).filter(|i| params[*i].1);
+        for (arg, value) in args.iter().zip(given) {
+            let place = match &arg.name {
+                Some((name, _)) => params.iter().position(|p| p.0 == name),
+                None => places.next(),
+            };
+            bound[place.ok_or(Reported)?] = Some(value);
+        }
+        Ok(bound)
+    }
+
+    /// A call with its arguments in the order of the parameters, lifted if models stand where tensors are wanted.
+    pub(super) fn call_bound(&mut self, callee: Callee, bound: Vec<Option<Argument>>, span: Span) -> Value {
+        match callee {
+            Callee::Primitive(name) => {
+                let models = bound.iter().flatten().any(|a| a.value.has_model());
+                if models && !OF_MODELS.contains(&name) {
+                    return self.lifted(LiftOp::Primitive(name), bound, span);
+                }
+                self.call_primitive(name, bound, span)
+            }
+            Callee::Fn(id) => {
+                let f = self.function(id);
+                let lifts: Vec<bool> = f
+                    .params
+                    .iter()
+                    .zip(&bound)
+                    .map(|(p, b)| b.as_ref().is_some_and(|b| lifts(&p.ty, &b.value)))
+                    .collect();
+                if !lifts.contains(&true) {
+                    return self.call_fn(id, bound, span);
+                }
+                if bound.iter().flatten().any(|a| a.value.is_poison()) {
+                    return Value::Poison;
+                }
+                let fixed = lifts.iter().map(|l| !l).collect();
+                let lift = self.lift(LiftOp::Fn(id), bound, fixed, span);
+                let models = lift.models();
+                let origin = self.origin_of(&models);
+                match &f.result {
+                    Type::List(..) | Type::Tuple(..) => {
+                        // How many parts there are, the first name tells.
+                        let Ok(names) = models.first().map_or(Err(Reported), |(m, _)| m.names(self)) else { return Value::Poison };
+                        let Some(first) = names.first().and_then(|n| self.lift_value(&lift, *n)) else { return Value::Poison };
+                        parts_as_models(&lift, &first, &mut Vec::new(), origin)
+                    }
+                    _ => Value::Model(Model::new(What::Lift(lift, Rc::from([])), origin)),
+                }
+            }
+        }
+    }
+
+    pub(super) fn call_primitive(&mut self, name: &'static str, given: Vec<Option<Argument>>, span: Span) -> Value {
+        if given.iter().flatten().any(|a| matches!(a.value, Value::Poison)) {
+            return Value::Poison;
+        }
+        let args = Args { name, given };
+        match name {
+            "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
+            "restack" => self.restack(&args, span),
+            _ => primitives::call_primitive(self, name, args, span),
+        }
+    }
+
+    /// Applies what was lifted to the tensors of one name.
+    pub(super) fn apply_lifted(&mut self, op: &LiftOp, args: Vec<Option<Argument>>, span: Span) -> Value {
+        let arg = |i: usize| args.get(i).and_then(Option::as_ref);
+        match (op, arg(0), arg(1)) {
+            (LiftOp::Fn(id), ..) => self.call_fn(*id, args, span),
+            (LiftOp::Primitive(name), ..) => self.call_primitive(name, args, span),
+            (LiftOp::Binary(op), Some(a), Some(b)) => self.operator(*op, (&a.value, a.span), (&b.value, b.span), span),
+            (LiftOp::Unary(op), Some(a), _) => self.unary_operator(*op, (&a.value, a.span), span),
+            (LiftOp::Index, ..) => self.index(args, span),
+            (LiftOp::As { role, role_span, affine, warn }, Some(a), _) => {
+                self.promise((&a.value, a.span), (*role, *role_span), affine.as_ref(), *warn, span)
+            }
+            _ => Value::Poison,
+        }
+    }
+
+    /// Evaluates a function's body for these arguments.
+    pub(super) fn call_fn(&mut self, id: FnId, args: Vec<Option<Argument>>, span: Span) -> Value {
+        let f: &'p Fn = self.function(id);
+        if args.iter().flatten().any(|a| a.value.is_poison()) {
+            return Value::Poison;
+        }
+        let depth = self.calls.as_ref().map_or(0, |c| c.depth) + 1;
+        if depth > DEEPEST_CALL {
+            let message = format!("calls nest more than {DEEPEST_CALL} deep here");
+            self.error(codes::TOO_DEEP, message, span, "");
+            return Value::Poison;
+        }
+        let mut frame = Frame::of_function(f.locals.len(), false);
+        let site = Rc::new(CallSite { caller: self.calls.clone(), function: id, span, depth });
+        let Ok(()) = self.bind_parameters(f, args, Some(&site), span, &mut frame) else { return Value::Poison };
+        let caller = self.calls.replace(site);
+        self.path.push(f.name.clone());
+        let value = self.body(f, &mut frame);
+        self.path.pop();
+        self.calls = caller;
+        value
+    }
+
+    /// The body of a function whose parameters are bound, checked against the declared result.
+    pub(super) fn body(&mut self, f: &'p Fn, frame: &mut Frame) -> Value {
+        if let Some(condition) = &f.requires
+            && !self.require(condition, &format!("`{}`", f.name), frame)
+        {
+            return Value::Poison;
+        }
+        let value = self.block(&f.body, frame);
+        let span = match &f.body.tail {
+            Tail::Value(e) => e.span,
+            _ => f.body.span,
+        };
+        self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame)
+    }
+
+    /// Checks a condition; false where it fails. What depends on settings is also tried before each run.
+    pub(super) fn require(&mut self, condition: &'p Expr, of: &str, frame: &mut Frame) -> bool {
+        let value = self.expr(condition, frame);
+        let text = self.text(condition.span).split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = format!("{of} requires {text}");
+        match &value {
+            Value::Bool(true) => true,
+            Value::Bool(false) => {
+                self.error(codes::REQUIRES_FAILED, message, condition.span, "this does not hold");
+                false
+            }
+            Value::Tensor(t) if self.is_scalar(t) => self.constrain(t, message, condition.span),
+            Value::Poison => false,
+            other => {
+                let message = format!("`requires` wants a condition, and this is {}", other.kind());
+                self.error(codes::WRONG_KIND, message, condition.span, "");
+                false
+            }
+        }
+    }
+
+    /// Demands that a scalar is not 0: now, if it is known, and at each run, if settings decide it.
+    pub(super) fn constrain(&mut self, condition: &TensorVal, message: String, span: Span) -> bool {
+        if self.symbolic {
+            return true;
+        }
+        let place = self.sources.place(span);
+        match self.launch_value(condition) {
+            Some(v) if v == 0.0 => {
+                self.error(codes::REQUIRES_FAILED, message, span, "this does not hold");
+                return false;
+            }
+            Some(_) if self.uses_settings(condition.node) && self.constraints_seen.insert((condition.node, span)) => {
+                self.graph.constraints.push(merge_ir::tir::Constraint { node: condition.node, message, place });
+            }
+            Some(_) => {}
+            None => {
+                self.report(
+                    Diagnostic::new(
+                        codes::NOT_STATIC,
+                        "this depends on the contents of tensors, and must be decided before anything is read",
+                        span,
+                        "",
+                    )
+                    .help("a condition may use ints, strings, settings and numbers"),
+                );
+            }
+        }
+        true
+    }
+
+    pub(super) fn uses_settings(&self, node: NodeId) -> bool {
+        let op = &self.graph.node(node).op;
+        matches!(op, Op::Setting(_)) || op.operands().iter().any(|n| self.uses_settings(*n))
+    }
+}
+
+/// Where the members of a list stand, if it is written out.
+fn parts_of(e: &Expr) -> Rc<[Span]> {
+    match &e.kind {
+        ExprKind::List(parts) => parts.iter().map(|p| p.span).collect(),
+        _ => Rc::from([]),
+    }
+}
+
+/// Whether a parameter of this type wants tensors where the value has models.
+fn lifts(ty: &Type, value: &Value) -> bool {
+    match (ty, value) {
+        (Type::Named { name, .. }, Value::Model(_)) => {
+            !matches!(name, TypeName::Model | TypeName::Deltas | TypeName::Tensors | TypeName::Int | TypeName::Bool | TypeName::Str)
+        }
+        (Type::List(member, _), Value::List(l)) => l.iter().any(|v| lifts(member, v)),
+        (Type::Tuple(types, _), Value::Tuple(l)) => types.iter().zip(l.iter()).any(|(t, v)| lifts(t, v)),
+        _ => false,
+    }
+}
+
+/// A result with several parts, each part a model.
+fn parts_as_models(lift: &Rc<super::model::Lift>, value: &Value, path: &mut Vec<usize>, origin: Option<u32>) -> Value {
+    let mut parts = |l: &Rc<[Value]>| -> Rc<[Value]> {
+        l.iter()
+            .enumerate()
+            .map(|(i, v)| {
+                path.push(i);
+                let part = parts_as_models(lift, v, path, origin);
+                path.pop();
+                part
+            })
+            .collect()
+    };
+    match value {
+        Value::Tuple(l) => Value::Tuple(parts(l)),
+        Value::List(l) => Value::List(parts(l)),
+        Value::Poison => Value::Poison,
+        _ => Value::Model(Model::new(What::Lift(lift.clone(), path.as_slice().into()), origin)),
+    }
+}

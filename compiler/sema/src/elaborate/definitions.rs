@@ -1,0 +1,186 @@
+//! Functions of the recipe tried as written: dims are distinct primes, numbers are symbols, lists have one, two and
+//! three members. A fault found so is the function's own, and is reported once, where it stands.
+
+use super::context::Cx;
+use super::expressions::Frame;
+use super::findings::Findings;
+use crate::degree::{Degree, Frac};
+use crate::hir::{Dim, Fn, LocalId, Type, TypeName};
+use crate::value::{Argument, TensorVal, Value};
+use merge_abi::{DType, Source};
+use merge_base::Span;
+use merge_ir::tir::{Op, SourceId};
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// Lengths of axes that no formula confuses.
+const PRIMES: [u64; 16] = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179];
+
+/// What stands for the degree of a `tensor`.
+#[derive(Clone, Copy, PartialEq)]
+enum Unstated {
+    Statistics,
+    Zero,
+}
+
+/// Arguments in the making.
+struct Trial {
+    members: usize,
+    unstated: Unstated,
+    affine: Degree,
+    dims: FxHashMap<LocalId, u64>,
+    rests: FxHashMap<LocalId, [u64; 2]>,
+    primes: usize,
+}
+
+impl<'p> Cx<'p> {
+    /// Tries every function of the recipe's own file whose parameters can be made up.
+    pub(super) fn check_definitions(&mut self) {
+        for f in &self.program.fns {
+            if Some(f.file) == self.program.entry {
+                self.try_function(f);
+            }
+        }
+    }
+
+    fn try_function(&mut self, f: &'p Fn) {
+        let lists = f.params.iter().any(|p| matches!(p.ty, Type::List(..)));
+        let has_tensor = f.params.iter().any(|p| mentions_tensor(&p.ty));
+        let before = std::mem::take(&mut self.findings);
+        self.symbolic = true;
+        let mut first: Option<Findings> = None;
+        let attempts: &[Unstated] = if has_tensor { &[Unstated::Statistics, Unstated::Zero] } else { &[Unstated::Zero] };
+        for unstated in attempts {
+            let broken = self.broken.clone();
+            let found = self.on_scratch_graph(|cx| {
+                for members in 1..=if lists { 3 } else { 1 } {
+                    cx.try_once(f, members, *unstated);
+                    if cx.findings.has_errors() {
+                        break;
+                    }
+                }
+                std::mem::take(&mut cx.findings)
+            });
+            // A `tensor` has the degree that each use gives it: one that works is enough.
+            if !found.has_errors() {
+                self.broken = broken;
+                first = None;
+                break;
+            }
+            first = first.or(Some(found));
+        }
+        self.symbolic = false;
+        self.findings = before;
+        if let Some(found) = first {
+            self.findings.append(found);
+        }
+    }
+
+    fn try_once(&mut self, f: &'p Fn, members: usize, unstated: Unstated) {
+        let affine = Degree::Known(Frac::atom(self.new_atom("the degree of `affine`")));
+        let mut trial =
+            Trial { members, unstated, affine, dims: FxHashMap::default(), rests: FxHashMap::default(), primes: 0 };
+        let mut frame = Frame::of_function(f.locals.len(), true);
+        f.params.iter().for_each(|p| trial.name_dims(&p.ty));
+        for (local, n) in &trial.dims {
+            frame.locals[local.0 as usize] = Value::Int(*n as i64);
+        }
+        for (local, dims) in &trial.rests {
+            frame.locals[local.0 as usize] = Value::List(dims.iter().map(|n| Value::Int(*n as i64)).collect());
+        }
+        let mut args = Vec::with_capacity(f.params.len());
+        for p in &f.params {
+            let arg = match self.made_up(&p.ty, &p.name, p.span, &trial, &mut frame) {
+                Some(value) => Some(Argument { value, span: p.span, parts: Rc::from([]) }),
+                None if p.default.is_some() => None,
+                None => return,
+            };
+            args.push(arg);
+        }
+        let mut frame = Frame::of_function(f.locals.len(), true);
+        if self.bind_parameters(f, args, None, f.span, &mut frame).is_ok() {
+            self.body(f, &mut frame);
+        }
+    }
+
+    /// A value of a type, if one can be made up.
+    fn made_up(&mut self, ty: &'p Type, name: &str, span: Span, trial: &Trial, frame: &mut Frame) -> Option<Value> {
+        match ty {
+            Type::Named { name: TypeName::F32, .. } => Some(self.symbolic_scalar(name, span).into()),
+            Type::Named { name: kind, dims: Some(dims), .. } => {
+                let degree = match kind {
+                    TypeName::Weight => Degree::weight(),
+                    TypeName::Delta => Degree::delta(),
+                    TypeName::Affine => trial.affine.clone(),
+                    TypeName::Tensor if trial.unstated == Unstated::Zero => Degree::delta(),
+                    TypeName::Tensor => Degree::statistics(span),
+                    _ => return None,
+                };
+                let mut shape = Vec::new();
+                for dim in dims {
+                    match dim {
+                        Dim::Bind(local, _) => shape.push(*trial.dims.get(local)?),
+                        Dim::BindRest(local, _) | Dim::Rest(local, _) => shape.extend(trial.rests.get(local)?),
+                        Dim::Expr(e) => match self.expr(e, frame) {
+                            Value::Int(n) => shape.push(u64::try_from(n).ok()?),
+                            _ => return None,
+                        },
+                    }
+                }
+                let source = SourceId(self.graph.sources.len() as u32);
+                let shape: Rc<[u64]> = shape.into();
+                let (name, dtype) = (name.to_string(), DType::F32);
+                self.graph.sources.push(Source { checkpoint: 0, name, dtype, shape: shape.to_vec() });
+                let node = self.graph.add(Op::Load(source), shape, span);
+                Some(TensorVal::new(node, degree).into())
+            }
+            Type::List(member, _) => {
+                let members: Option<Vec<Value>> = (0..trial.members)
+                    .map(|k| self.made_up(member, &format!("{name}[{k}]"), span, trial, frame))
+                    .collect();
+                members.map(|m| Value::List(m.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Trial {
+    /// Gives each name among the dims of a type its lengths.
+    fn name_dims(&mut self, ty: &Type) {
+        match ty {
+            Type::Named { dims: Some(dims), .. } => {
+                for dim in dims {
+                    match dim {
+                        Dim::Bind(local, _) if !self.dims.contains_key(local) => {
+                            let n = self.prime();
+                            self.dims.insert(*local, n);
+                        }
+                        Dim::BindRest(local, _) if !self.rests.contains_key(local) => {
+                            let both = [self.prime(), self.prime()];
+                            self.rests.insert(*local, both);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Type::List(member, _) => self.name_dims(member),
+            Type::Tuple(parts, _) => parts.iter().for_each(|p| self.name_dims(p)),
+            _ => {}
+        }
+    }
+
+    fn prime(&mut self) -> u64 {
+        self.primes += 1;
+        PRIMES[(self.primes - 1) % PRIMES.len()]
+    }
+}
+
+fn mentions_tensor(ty: &Type) -> bool {
+    match ty {
+        Type::Named { name, .. } => *name == TypeName::Tensor,
+        Type::List(member, _) => mentions_tensor(member),
+        Type::Tuple(parts, _) => parts.iter().any(mentions_tensor),
+        Type::Error => false,
+    }
+}

@@ -1,0 +1,461 @@
+//! The walk over expressions, statements and blocks.
+
+use super::context::Cx;
+use super::model::{Model, What};
+use crate::codes::{models, types as codes};
+use crate::degree::Degree;
+use crate::hir::{
+    BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail,
+};
+use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
+use merge_base::{Diagnostic, Span};
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// The most members a list may have: a slip of the pen must not fill the memory.
+const LONGEST_LIST: usize = 1_000_000;
+
+/// The variables of one body.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub locals: Vec<Value>,
+    /// Which locals are dims that are bound, by which argument and of which shape.
+    pub dims: Vec<(LocalId, Span, Rc<[u64]>)>,
+    /// What `affine` stands for in the signature.
+    pub affine: Option<Degree>,
+    /// At the top level, where locals are the globals.
+    pub writes_globals: bool,
+    /// Whether `as` may be told that it is not needed: not at the uses of a function, which differ.
+    pub warns: bool,
+}
+
+impl Frame {
+    /// The frame of the top level or of a test.
+    pub fn top(locals: usize) -> Frame {
+        Frame { locals: vec![Value::Poison; locals], dims: Vec::new(), affine: None, writes_globals: true, warns: true }
+    }
+
+    /// The frame of a function's body.
+    pub fn of_function(locals: usize, warns: bool) -> Frame {
+        Frame { locals: vec![Value::Poison; locals], dims: Vec::new(), affine: None, writes_globals: false, warns }
+    }
+}
+
+impl<'p> Cx<'p> {
+    /// Gives a variable its value.
+    pub(super) fn bind_local(&mut self, local: LocalId, value: Value, frame: &mut Frame) {
+        let index = local.0 as usize;
+        if frame.writes_globals
+            && let Some(slot) = self.globals.get_mut(index)
+        {
+            *slot = value.clone();
+        }
+        if index >= frame.locals.len() {
+            frame.locals.resize(index + 1, Value::Poison);
+        }
+        frame.locals[index] = value;
+    }
+
+    /// Gives the variables of a binding their values; a tuple must have as many parts.
+    pub(super) fn bind(&mut self, binding: &Binding, value: Value, frame: &mut Frame) {
+        match (binding, value) {
+            (Binding::Ignore(_), _) => {}
+            (Binding::Local(local, _), value) => self.bind_local(*local, value, frame),
+            (Binding::Tuple(parts, span), Value::Tuple(values)) => {
+                if parts.len() != values.len() {
+                    let message = format!("{} names for a tuple of {}", parts.len(), values.len());
+                    self.error(codes::WRONG_KIND, message, *span, "");
+                    parts.iter().for_each(|p| self.bind(p, Value::Poison, frame));
+                    return;
+                }
+                for (part, value) in parts.iter().zip(values.iter()) {
+                    self.bind(part, value.clone(), frame);
+                }
+            }
+            (Binding::Tuple(parts, span), value) => {
+                if !value.is_poison() {
+                    let message = format!("a tuple of {} is wanted here, and this is {}", parts.len(), value.kind());
+                    self.error(codes::WRONG_KIND, message, *span, "");
+                }
+                parts.iter().for_each(|p| self.bind(p, Value::Poison, frame));
+            }
+        }
+    }
+
+    pub(super) fn let_(&mut self, l: &'p Let, frame: &mut Frame) {
+        let name = match &l.pattern {
+            Binding::Local(_, span) => Some(self.text(*span).to_string()),
+            _ => None,
+        };
+        if let (Some(name), ExprKind::Call { callee: Callee::Primitive("checkpoint" | "deltas" | "tensors"), .. }) =
+            (&name, &l.value.kind)
+        {
+            self.bound_to = Some(name.clone());
+        }
+        self.path.extend(name.clone());
+        let mut value = self.expr(&l.value, frame);
+        if name.is_some() {
+            self.path.pop();
+        }
+        self.bound_to = None;
+        if let Some(ty) = &l.ty {
+            let asker = name.as_deref().map_or("this `let`".to_string(), |n| format!("`{n}`"));
+            value = self.check_against(ty, value, l.value.span, &asker, frame);
+        }
+        self.bind(&l.pattern, value, frame);
+        if let Some(condition) = &l.requires {
+            self.require(condition, "this `let`", frame);
+        }
+    }
+
+    pub(super) fn stmt(&mut self, stmt: &'p Stmt, frame: &mut Frame) {
+        match stmt {
+            Stmt::Let(l) => self.let_(l, frame),
+            Stmt::Choose(c) => {
+                let value = self.choose(c, frame);
+                self.bind_local(c.local, value, frame);
+            }
+            Stmt::New { span, local, .. } => {
+                let value = self.not_there_yet("`new`", "a recipe can only use tensors that some file holds", *span);
+                self.bind_local(*local, value, frame);
+            }
+        }
+    }
+
+    pub(super) fn block(&mut self, block: &'p Block, frame: &mut Frame) -> Value {
+        for stmt in &block.stmts {
+            self.stmt(stmt, frame);
+        }
+        match &block.tail {
+            Tail::Value(e) => self.expr(e, frame),
+            Tail::Entries(entries) => self.entries(entries, frame),
+            Tail::Error => Value::Poison,
+        }
+    }
+
+    /// A block of names.
+    fn entries(&mut self, entries: &'p [Entry], frame: &mut Frame) -> Value {
+        let mut tensors = FxHashMap::default();
+        let mut origins = Vec::new();
+        for entry in entries {
+            self.for_each(&entry.clauses, 0, frame, &mut |cx, frame| {
+                let Ok(text) = cx.string(&entry.name, frame) else { return };
+                let name = cx.names.id(&text);
+                let value = cx.expr(&entry.value, frame);
+                let tensor = cx.entry_tensor(&value, name, entry.value.span, &mut origins);
+                if tensors.insert(name, tensor).is_some() {
+                    let message = format!("the name `{text}` is given twice");
+                    cx.error(models::NAME_TWICE, message, entry.name.span, "");
+                }
+            });
+        }
+        let origin = self.origin_of(&origins);
+        Value::Model(Model::new(What::Tensors { tensors, block: true }, origin))
+    }
+
+    /// The tensor behind a name of a block: the value itself, or (inside a rule) the tensor that the rule matched.
+    fn entry_tensor(
+        &mut self,
+        value: &Value,
+        name: super::NameId,
+        span: Span,
+        origins: &mut Vec<(Rc<Model>, Span)>,
+    ) -> Result<TensorVal, Reported> {
+        match value {
+            Value::Model(m) => {
+                origins.push((m.clone(), span));
+                let wanted = self.tensor.unwrap_or(name);
+                match m.get(self, wanted) {
+                    Some(t) => t,
+                    None => Err(self.no_such_tensor(m, wanted, span)),
+                }
+            }
+            Value::Tensor(t) => Ok(t.clone()),
+            other => self.tensor(other, span),
+        }
+    }
+
+    /// The text of a string with its holes filled.
+    pub(super) fn string(&mut self, s: &'p Str, frame: &mut Frame) -> Result<Rc<str>, Reported> {
+        if let [StrPart::Text(t)] = s.parts.as_slice() {
+            return Ok(t.as_str().into());
+        }
+        let mut text = String::new();
+        let mut fault = None;
+        for part in &s.parts {
+            match part {
+                StrPart::Text(t) => text.push_str(t),
+                StrPart::Hole(e) => {
+                    let value = self.expr(e, frame);
+                    match self.hole_text(&value, e.span) {
+                        Ok(t) => text.push_str(&t),
+                        Err(r) => fault = Some(r),
+                    }
+                }
+            }
+        }
+        fault.map_or(Ok(text.into()), Err)
+    }
+
+    /// What stands for a value inside a string.
+    pub(super) fn hole_text(&mut self, value: &Value, span: Span) -> Result<String, Reported> {
+        match value {
+            Value::Int(i) => Ok(i.to_string()),
+            Value::Bool(b) => Ok(b.to_string()),
+            Value::Str(s) | Value::Word(s) => Ok(s.to_string()),
+            Value::Poison => Err(Reported),
+            other => {
+                let message = format!("a string takes ints, bools and strings in its holes, and this is {}", other.kind());
+                Err(self.error(codes::WRONG_KIND, message, span, ""))
+            }
+        }
+    }
+
+    pub(super) fn expr(&mut self, e: &'p Expr, frame: &mut Frame) -> Value {
+        let span = e.span;
+        match &e.kind {
+            ExprKind::Int(i) => Value::Int(*i),
+            ExprKind::Float(f, text) => {
+                let number = self.number(*f, span);
+                if let Some(frac) = crate::degree::Frac::decimal(text) {
+                    self.set_frac(&number, frac);
+                }
+                Value::Tensor(number)
+            }
+            ExprKind::Size(bytes) => Value::Size(*bytes),
+            ExprKind::Bool(b) => Value::Bool(*b),
+            ExprKind::Str(s) => self.string(s, frame).map(Value::Str).into(),
+            ExprKind::SubModel(p) => {
+                let message = "a pattern stands in the index of a model: `m[\"**.mlp.**\"]`";
+                self.error(codes::WRONG_KIND, message, p.span(), "");
+                Value::Poison
+            }
+            ExprKind::Local(id) => frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison),
+            ExprKind::Global(id) => self.globals.get(id.0 as usize).cloned().unwrap_or(Value::Poison),
+            ExprKind::Word(w) => Value::Word(w.as_str().into()),
+            ExprKind::Tuple(parts) => Value::Tuple(parts.iter().map(|p| self.expr(p, frame)).collect()),
+            ExprKind::List(parts) => Value::List(parts.iter().map(|p| self.expr(p, frame)).collect()),
+            ExprKind::Comprehension { value, clauses } => {
+                let mut members = Vec::new();
+                let complete = self.for_each(clauses, 0, frame, &mut |cx, frame| members.push(cx.expr(value, frame)));
+                if complete { Value::List(members.into()) } else { Value::Poison }
+            }
+            ExprKind::Block(b) => self.block(b, frame),
+            ExprKind::Model { kind, of, stmts, rules } => self.model_literal(*kind, of, stmts, rules, span, frame),
+            ExprKind::If { condition, then, otherwise } => {
+                let value = self.expr(condition, frame);
+                match self.decided(&value, condition.span) {
+                    Ok(true) => self.block(then, frame),
+                    Ok(false) => self.expr(otherwise, frame),
+                    Err(_) => Value::Poison,
+                }
+            }
+            ExprKind::Fold { binding, start, item, list, until, body } => {
+                let start = self.expr(start, frame);
+                self.fold(binding, start, item, list, until.as_deref(), body, frame)
+            }
+            ExprKind::Choose(c) => {
+                let value = self.choose(c, frame);
+                self.bind_local(c.local, value.clone(), frame);
+                value
+            }
+            ExprKind::Unary { op, value } => {
+                let v = self.expr(value, frame);
+                self.unary_operator(*op, (&v, value.span), span)
+            }
+            ExprKind::Binary { op, left, right, .. } => {
+                let l = self.expr(left, frame);
+                match (op, &l) {
+                    (BinaryOp::And, Value::Bool(false)) | (BinaryOp::Or, Value::Bool(true)) => return l,
+                    _ => {}
+                }
+                let r = self.expr(right, frame);
+                self.operator(*op, (&l, left.span), (&r, right.span), span)
+            }
+            ExprKind::Range { start, end, inclusive } => {
+                let mut bound = |e: &'p Option<Box<Expr>>| e.as_ref().map(|e| self.expr(e, frame));
+                let (start, end) = (bound(start), bound(end));
+                if [&start, &end].iter().any(|b| matches!(b, Some(Value::Poison))) {
+                    return Value::Poison;
+                }
+                Value::Range(Rc::new(RangeVal { start, end, inclusive: *inclusive }))
+            }
+            ExprKind::Whole(inner) => self.whole(inner, span, frame),
+            ExprKind::Call { callee, args, .. } => self.call(*callee, args, span, frame),
+            ExprKind::Index { base, indices } => {
+                let value = self.expr(base, frame);
+                if let (Value::Model(m), [Expr { kind: ExprKind::SubModel(p), span: at }]) = (&value, indices.as_slice()) {
+                    return self.sub_model(m, p, base.span, *at, frame);
+                }
+                let mut args = vec![Some(Argument { value, span: base.span, parts: Rc::from([]) })];
+                for i in indices {
+                    args.push(Some(Argument { value: self.expr(i, frame), span: i.span, parts: Rc::from([]) }));
+                }
+                self.index(args, span)
+            }
+            ExprKind::As { value, role, role_span } => {
+                let v = self.expr(value, frame);
+                let affine = frame.affine.clone();
+                self.promise((&v, value.span), (*role, *role_span), affine.as_ref(), frame.warns, span)
+            }
+            ExprKind::Error => Value::Poison,
+        }
+    }
+
+    /// A yes or no that is known now.
+    pub(super) fn decided(&mut self, value: &Value, span: Span) -> Result<bool, Reported> {
+        match value {
+            Value::Bool(b) => Ok(*b),
+            Value::Poison => Err(Reported),
+            Value::Tensor(_) | Value::Model(_) => Err(self.report(
+                Diagnostic::new(
+                    codes::NOT_STATIC,
+                    "this condition is known only when the recipe runs, and `if` decides before",
+                    span,
+                    "",
+                )
+                .help("choose between two values entry by entry: `where(condition, a, b)`"),
+            )),
+            other => {
+                let message = format!("a condition is wanted here, and this is {}", other.kind());
+                Err(self.error(codes::WRONG_KIND, message, span, ""))
+            }
+        }
+    }
+
+    /// Runs `body` for every turn of nested `for` clauses; false if a list could not be walked.
+    pub(super) fn for_each(
+        &mut self,
+        clauses: &'p [For],
+        depth: usize,
+        frame: &mut Frame,
+        body: &mut dyn FnMut(&mut Cx<'p>, &mut Frame),
+    ) -> bool {
+        let Some(clause) = clauses.get(depth) else {
+            body(self, frame);
+            return true;
+        };
+        let list = self.expr(&clause.list, frame);
+        let Ok(members) = self.members(&list, clause.list.span) else {
+            self.bind(&clause.binding, Value::Poison, frame);
+            return false;
+        };
+        let mut complete = true;
+        for (turn, member) in members.iter().enumerate() {
+            self.turns.push(turn as u32);
+            self.keys.push(key_of(member, turn));
+            self.bind(&clause.binding, member.clone(), frame);
+            let goes = match &clause.condition {
+                None => true,
+                Some(c) => {
+                    let value = self.expr(c, frame);
+                    self.decided(&value, c.span).unwrap_or_else(|_| {
+                        complete = false;
+                        false
+                    })
+                }
+            };
+            if goes {
+                complete &= self.for_each(clauses, depth + 1, frame, body);
+            }
+            self.keys.pop();
+            self.turns.pop();
+        }
+        complete
+    }
+
+    /// The members of a list or of a range of ints.
+    pub(super) fn members(&mut self, list: &Value, span: Span) -> Result<Rc<[Value]>, Reported> {
+        match list {
+            Value::List(l) => Ok(l.clone()),
+            Value::Poison => Err(Reported),
+            Value::Range(r) => match (&r.start, &r.end) {
+                (Some(Value::Int(a)), Some(Value::Int(b))) => {
+                    let end = if r.inclusive { b.saturating_add(1) } else { *b };
+                    if end.saturating_sub(*a) > LONGEST_LIST as i64 {
+                        let message = format!("a list has at most {LONGEST_LIST} members, and this has {}", end.saturating_sub(*a));
+                        return Err(self.error(codes::OUT_OF_RANGE, message, span, ""));
+                    }
+                    Ok((*a..end).map(Value::Int).collect())
+                }
+                _ => Err(self.error(codes::WRONG_KIND, "only a range between two ints is a list: `0..32`", span, "")),
+            },
+            other => {
+                let message = format!("a list is wanted here, and this is {}", other.kind());
+                Err(self.error(codes::WRONG_KIND, message, span, ""))
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn fold(
+        &mut self,
+        binding: &'p Binding,
+        start: Value,
+        item: &'p Binding,
+        list: &'p Expr,
+        until: Option<&'p Expr>,
+        body: &'p Block,
+        frame: &mut Frame,
+    ) -> Value {
+        let values = self.expr(list, frame);
+        let Ok(members) = self.members(&values, list.span) else { return Value::Poison };
+        let mut state = start;
+        for (turn, member) in members.iter().enumerate() {
+            self.turns.push(turn as u32);
+            self.keys.push(key_of(member, turn));
+            self.bind(binding, state.clone(), frame);
+            self.bind(item, member.clone(), frame);
+            let stop = until.map(|u| (self.expr(u, frame), u.span));
+            let next = match stop {
+                Some((Value::Bool(true), _)) => None,
+                None | Some((Value::Bool(false), _)) => Some(self.block(body, frame)),
+                Some((condition, span)) => match self.tensor(&condition, span) {
+                    Ok(stop) => {
+                        let next = self.block(body, frame);
+                        Some(self.frozen((&stop, span), &state, &next, body.span))
+                    }
+                    Err(_) => Some(Value::Poison),
+                },
+            };
+            self.keys.pop();
+            self.turns.pop();
+            match next {
+                Some(next) => state = next,
+                None => break,
+            }
+            if state.is_poison() {
+                return Value::Poison;
+            }
+        }
+        state
+    }
+
+    /// `old` where a condition that is known only at the run holds, else `new`, part by part.
+    fn frozen(&mut self, stop: (&TensorVal, Span), old: &Value, new: &Value, span: Span) -> Value {
+        match (old, new) {
+            (Value::Poison, _) | (_, Value::Poison) => Value::Poison,
+            (Value::Tuple(a), Value::Tuple(b)) if a.len() == b.len() => {
+                Value::Tuple(a.iter().zip(b.iter()).map(|(a, b)| self.frozen(stop, a, b, span)).collect())
+            }
+            (Value::List(a), Value::List(b)) if a.len() == b.len() => {
+                Value::List(a.iter().zip(b.iter()).map(|(a, b)| self.frozen(stop, a, b, span)).collect())
+            }
+            (Value::Tensor(_) | Value::Int(_) | Value::Bool(_), Value::Tensor(_) | Value::Int(_) | Value::Bool(_)) => {
+                let (Ok(a), Ok(b)) = (self.tensor(old, span), self.tensor(new, span)) else { return Value::Poison };
+                let degree = Degree::join(&[(span, a.degree.clone()), (span, b.degree.clone())], span);
+                self.select(stop, (&a, span), (&b, span), degree, span).into()
+            }
+            _ => self.not_there_yet("`until` on a state of models with a condition known only at the run", "", span),
+        }
+    }
+}
+
+/// What tells a loop turn apart in the ids of decisions: the member, where it has a short text.
+fn key_of(member: &Value, turn: usize) -> String {
+    match member {
+        Value::Int(i) => i.to_string(),
+        Value::Str(s) => s.to_string(),
+        _ => turn.to_string(),
+    }
+}

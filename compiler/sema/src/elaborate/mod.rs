@@ -1,0 +1,130 @@
+//! Elaboration: the recipe evaluated against the headers of its checkpoints.
+//!
+//! An abstract interpreter of the HIR. What is static is computed; tensors become nodes of the graph, with
+//! shape and degree checked as they are made. A model is made lazily, name by name, so only the tensors
+//! that a `save`, a rule or a `test` demands are looked at.
+//!
+//! | file | job |
+//! |---|---|
+//! | `context` | state, diagnostics, nodes |
+//! | `expressions` | the walk over expressions and blocks |
+//! | `operators`, `index` | arithmetic with its degrees; indexing |
+//! | `calls`, `types` | functions, primitives, `whole`; types and dims |
+//! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
+//! | `files`, `choices`, `save` | checkpoints; settings; outputs |
+//! | `definitions` | functions that nothing calls |
+//!
+//! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
+//! said about poison; equal inputs give equal graphs, in every order of demand.
+//!
+//! Not here: what each primitive computes (`primitives`), the algebra of degrees (`degree`).
+
+mod calls;
+mod choices;
+mod context;
+mod definitions;
+mod expressions;
+mod files;
+mod findings;
+mod index;
+mod model;
+mod names;
+mod operators;
+mod restack;
+mod rules;
+mod save;
+#[cfg(test)]
+mod tests;
+mod types;
+mod whole;
+
+pub use context::{Cx, show_shape};
+pub use model::Model;
+pub use names::NameId;
+
+use crate::hir::{Item, Program};
+use crate::schema::Checkpoints;
+use crate::value::Value;
+use expressions::Frame;
+use merge_base::{Diagnostic, Sources, Span};
+use merge_ir::tir::{Graph, NodeId};
+
+/// What the command line says about a recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// `--set name=value`.
+    pub set: Vec<(String, String)>,
+    /// `--model name=PATH`; the paths are absolute.
+    pub models: Vec<(String, String)>,
+    /// `--out PATH`.
+    pub out: Option<String>,
+}
+
+/// A `test` item: holds where `node` is 1 in every entry.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    pub title: String,
+    pub node: NodeId,
+    pub span: Span,
+}
+
+/// A recipe as a graph.
+#[derive(Clone, Debug, Default)]
+pub struct Elaborated {
+    pub graph: Graph,
+    pub tests: Vec<TestCase>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Evaluates a recipe. The graph is complete where no diagnostic is an error.
+pub fn elaborate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
+    let mut cx = Cx::new(program, sources, checkpoints, answers);
+    cx.check_definitions();
+    let mut frame = Frame::top(program.globals.len());
+    for item in &program.items {
+        match item {
+            Item::Let(l) => cx.let_(l, &mut frame),
+            Item::Choose(c) => {
+                let value = cx.choose(c, &mut frame);
+                cx.bind_local(c.local, value, &mut frame);
+            }
+            Item::Save(s) => cx.save(s, &mut frame),
+            Item::Search { target, span } => {
+                cx.expr(target, &mut frame);
+                cx.not_there_yet("`search`", "run the recipe with settings of your choice: `mergec run --set name=value`", *span);
+            }
+            Item::Test(t) => {
+                let mut inner = Frame::top(t.locals.len());
+                inner.writes_globals = false;
+                let value = cx.block(&t.body, &mut inner);
+                cx.test(t, &value);
+            }
+        }
+    }
+    cx.check_answers();
+    cx.report_promises();
+    Elaborated { graph: cx.graph, tests: cx.tests, diagnostics: cx.findings.finish(&cx.names) }
+}
+
+impl Cx<'_> {
+    fn test(&mut self, test: &crate::hir::Test, value: &Value) {
+        let span = test.body.span;
+        let node = match value {
+            Value::Model(m) => {
+                // A condition on models holds where it holds for every tensor.
+                let Ok(names) = m.names(self) else { return };
+                for name in names.iter() {
+                    if let Some(Ok(t)) = m.get(self, *name) {
+                        self.tests.push(TestCase { title: test.title.clone(), node: t.node, span: test.span });
+                    }
+                }
+                return;
+            }
+            other => match self.tensor(other, span) {
+                Ok(t) => t.node,
+                Err(_) => return,
+            },
+        };
+        self.tests.push(TestCase { title: test.title.clone(), node, span: test.span });
+    }
+}

@@ -1,0 +1,232 @@
+//! `like m { .. }` and `from m { .. }`: rules tried on every name of a model.
+
+use super::context::{Cx, show_shape};
+use super::expressions::Frame;
+use super::model::Model;
+use super::names::NameId;
+use crate::codes::{models as codes, types};
+use crate::coverage::{Subject, cover};
+use crate::degree::Degree;
+use crate::degree::explain::Wanted;
+use crate::hir::{Expr, Lhs, ModelKind, Rule, RuleDim, Stmt};
+use crate::pattern::CaptureValue;
+use crate::value::{Reported, TensorVal, Value};
+use merge_base::{Diagnostic, Span};
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+type Tensors = FxHashMap<NameId, Result<TensorVal, Reported>>;
+
+impl<'p> Cx<'p> {
+    pub(super) fn model_literal(
+        &mut self,
+        kind: ModelKind,
+        of: &'p Expr,
+        stmts: &'p [Stmt],
+        rules: &'p [Rule],
+        _span: Span,
+        frame: &mut Frame,
+    ) -> Value {
+        let value = self.expr(of, frame);
+        for stmt in stmts {
+            self.stmt(stmt, frame);
+        }
+        let word = if kind == ModelKind::Like { "like" } else { "from" };
+        let model = match value {
+            Value::Model(m) => m,
+            Value::Poison => return Value::Poison,
+            other => {
+                let message = format!("`{word}` wants a model, and this is {}", other.kind());
+                self.error(types::WRONG_KIND, message, of.span, "");
+                return Value::Poison;
+            }
+        };
+        let Ok(names) = model.names(self) else { return Value::Poison };
+        // Tensors that could not be made were reported, and no rule is asked for them.
+        let mut subjects: Vec<(NameId, TensorVal, Rc<[u64]>)> = Vec::with_capacity(names.len());
+        for name in names.iter() {
+            if let Some(Ok(t)) = model.get(self, *name) {
+                let shape = self.shape(&t);
+                subjects.push((*name, t, shape));
+            }
+        }
+        let mut domains = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let captures = match &rule.lhs {
+                Lhs::Pattern { pattern, .. } => pattern.captures().iter().map(|c| c.domain.as_ref()).collect(),
+                Lhs::Module { .. } => {
+                    self.not_there_yet("a rule that replaces a module (`as f(x)`)", "rules on weights are there: `\"….weight\" => …`", rule.lhs_span);
+                    Vec::new()
+                }
+                Lhs::Rest | Lhs::Error => Vec::new(),
+            };
+            let Ok(lists) = self.domains(captures, frame) else { return Value::Poison };
+            domains.push(lists);
+        }
+        let texts: Vec<Rc<str>> = subjects.iter().map(|(n, ..)| self.names.text(*n).clone()).collect();
+        let listed: Vec<(&str, &[u64])> = texts.iter().zip(&subjects).map(|(t, (_, _, s))| (&**t, &**s)).collect();
+        let called = self.text(of.span).trim();
+        let called = if called.len() > 40 || called.contains('\n') { "the model" } else { called };
+        let subject = Subject { tensors: &listed, name: called, span: of.span };
+        let (coverage, found) = cover(rules, &subject, &|rule, capture, value| domains[rule].holds(capture, value));
+        let outer = self.tensor.take();
+        for d in found {
+            self.report(d);
+        }
+        let mut tensors = Tensors::default();
+        let mut given_by: FxHashMap<NameId, Span> = FxHashMap::default();
+        // A rule gives the same model for all names that it matches in one way.
+        let mut models: FxHashMap<(usize, &[CaptureValue], Option<&[u64]>), Rc<Model>> = FxHashMap::default();
+        for (i, (name, original, shape)) in subjects.iter().enumerate() {
+            let Some(rule_index) = coverage.rule_of[i] else { continue };
+            let rule = &rules[rule_index];
+            let captures = coverage.captures[i].as_slice();
+            self.tensor = Some(*name);
+            let key = (rule_index, captures, rule.shape.as_ref().map(|_| &**shape));
+            let value = match models.get(&key) {
+                Some(m) => Value::Model(m.clone()),
+                None => {
+                    self.bind_rule(rule, captures, shape, frame);
+                    let keys = self.keys.len();
+                    self.keys.extend(captures.iter().map(|c| c.to_string()));
+                    let value = self.expr(&rule.value, frame);
+                    self.keys.truncate(keys);
+                    if let Value::Model(m) = &value
+                        && !m.is_block()
+                    {
+                        models.insert(key, m.clone());
+                    }
+                    value
+                }
+            };
+            if let Value::Model(m) = &value
+                && m.is_block()
+            {
+                if kind == ModelKind::Like {
+                    self.block_in_like(rule.value.span);
+                    continue;
+                }
+                let Ok(inner) = m.names(self) else { continue };
+                for new in inner.iter() {
+                    let tensor = m.get(self, *new).unwrap_or(Err(Reported));
+                    self.give(*new, tensor, rule, &mut tensors, &mut given_by);
+                }
+                continue;
+            }
+            let tensor = self.rule_tensor(&value, *name, rule.value.span);
+            let tensor = match (kind, tensor) {
+                (ModelKind::Like, Ok(t)) => self.fits(&t, original, shape, called, rule.value.span),
+                (_, t) => t,
+            };
+            self.give(*name, tensor, rule, &mut tensors, &mut given_by);
+        }
+        self.tensor = outer;
+        Value::Model(Model::of_tensors(tensors, model.origin))
+    }
+
+    /// Captures and dims of a rule get the values they have for this tensor.
+    fn bind_rule(&mut self, rule: &Rule, captures: &[CaptureValue], shape: &[u64], frame: &mut Frame) {
+        if let Lhs::Pattern { captures: locals, .. } = &rule.lhs {
+            for (local, value) in locals.iter().zip(captures) {
+                let value = match value {
+                    CaptureValue::Int(i) => Value::Int(*i),
+                    CaptureValue::Str(s) => Value::Str(s.as_str().into()),
+                };
+                self.bind_local(*local, value, frame);
+            }
+        }
+        let Some(dims) = &rule.shape else { return };
+        let rest = dims.iter().position(|d| matches!(d, RuleDim::Rest(_)));
+        for (i, dim) in dims.iter().enumerate() {
+            let at = if rest.is_some_and(|r| i > r) { shape.len() - (dims.len() - i) } else { i };
+            match dim {
+                RuleDim::Bind(local) => self.bind_local(*local, Value::Int(shape[at] as i64), frame),
+                RuleDim::Rest(local) => {
+                    let own = &shape[at..at + shape.len() + 1 - dims.len()];
+                    self.bind_local(*local, Value::List(own.iter().map(|n| Value::Int(*n as i64)).collect()), frame);
+                }
+                RuleDim::Ignore | RuleDim::Is(_) => {}
+            }
+        }
+    }
+
+    /// The tensor a rule gives: a model's tensor of the matched name, or the tensor itself.
+    fn rule_tensor(&mut self, value: &Value, name: NameId, span: Span) -> Result<TensorVal, Reported> {
+        match value {
+            Value::Model(m) => match m.get(self, name) {
+                Some(t) => t,
+                None => Err(self.no_such_tensor(m, name, span)),
+            },
+            Value::Tensor(t) => Ok(t.clone()),
+            other => self.tensor(other, span),
+        }
+    }
+
+    /// Whether a tensor can replace another in `like`.
+    fn fits(&mut self, t: &TensorVal, original: &TensorVal, shape: &Rc<[u64]>, called: &str, span: Span) -> Result<TensorVal, Reported> {
+        let own = self.shape(t);
+        if own != *shape {
+            let message = format!("a rule of `like {called}` keeps the shape");
+            let label = format!("this has {}, `{called}` has {}", show_shape(&own), show_shape(shape));
+            let d = Diagnostic::new(types::WRONG_SHAPE, message, span, label)
+                .help(format!("`from {called} {{ .. }}` may change shapes"));
+            return Err(self.report(d));
+        }
+        match (original.buffer, t.buffer) {
+            (None, None) => {}
+            (Some(a), Some(b)) if a == b => return Ok(t.clone()),
+            (Some(a), _) => {
+                let message = format!("`{called}` holds {a} here, and this rule gives something else");
+                let d = Diagnostic::new(types::BUFFER_ARITHMETIC, message, span, "")
+                    .help(format!("copy it by a rule before this one: \"**.{}\" => {called}", self.last_segment()));
+                return Err(self.report(d));
+            }
+            (None, Some(b)) => {
+                let message = format!("`{called}` holds floats here, and this rule gives {b}");
+                return Err(self.error(types::BUFFER_ARITHMETIC, message, span, ""));
+            }
+        }
+        let wanted = match &original.degree {
+            Degree::Known(f) if f.is_one() => Wanted::Weight,
+            Degree::Known(f) if f.is_zero() => Wanted::Delta,
+            Degree::Known(f) => Wanted::Same(f.clone()),
+            Degree::Lost(_) => return Ok(t.clone()),
+        };
+        if !wanted.is_met_by(&t.degree) {
+            let asker = format!("a rule of `like {called}`");
+            return Err(self.degree_mismatch(&t.degree, &wanted, &asker, span));
+        }
+        Ok(t.clone())
+    }
+
+    fn last_segment(&self) -> String {
+        let name = self.tensor.map(|n| self.names.text(n).clone());
+        name.and_then(|n| n.rsplit('.').next().map(str::to_string)).unwrap_or_default()
+    }
+
+    fn block_in_like(&mut self, span: Span) {
+        let d = Diagnostic::new(codes::LIKE_GIVES_NAMES, "a rule of `like` gives one tensor under the name it matched", span, "this is a block of names")
+            .help("`from` renames, splits and drops tensors: `from base { .. }`");
+        self.report(d);
+    }
+
+    fn give(
+        &mut self,
+        name: NameId,
+        tensor: Result<TensorVal, Reported>,
+        rule: &Rule,
+        tensors: &mut Tensors,
+        given_by: &mut FxHashMap<NameId, Span>,
+    ) {
+        if let Some(other) = given_by.insert(name, rule.span) {
+            let message = format!("the name `{}` is given twice", self.names.text(name));
+            let mut d = Diagnostic::new(codes::NAME_TWICE, message, rule.value.span, "");
+            if other != rule.span {
+                d = d.label(other, "given here too");
+            }
+            self.report(d.help("names that a rule gives must differ for each tensor it matches: use its captures"));
+            return;
+        }
+        tensors.insert(name, tensor);
+    }
+}
