@@ -87,16 +87,11 @@ pub fn mismatch(found: &Degree, wanted: &Wanted, asker: &str, span: Span, name: 
                     let mut d = Diagnostic::new(
                         E2104,
                         format!("{asker} needs {noun}; the parts chosen or averaged here differ in degree"),
-                        lost.span,
+                        span,
                         "",
                     );
                     for (place, degree) in members {
-                        if *place != lost.span {
-                            d = d.label(*place, describe(degree, name));
-                        }
-                    }
-                    if span != lost.span && span.file == lost.span.file {
-                        d = d.label(span, format!("{} is needed here", noun_alone(wanted)));
+                        d = d.label(*place, describe(degree, name));
                     }
                     d.help("choose between values of one kind: `where(mask, math, base)` rather than `where(mask, math, 0)`")
                 }
@@ -210,14 +205,6 @@ fn at(code: Code, message: String, span: Span, cause: Span, why: &str) -> Diagno
         return Diagnostic::new(code, message, span, why);
     }
     Diagnostic::new(code, message, span, "").label(cause, why)
-}
-
-fn noun_alone(wanted: &Wanted) -> &'static str {
-    match wanted {
-        Wanted::Weight => "a weight",
-        Wanted::Delta => "a delta",
-        Wanted::Same(_) => "one degree",
-    }
 }
 
 fn promise(wanted: &Wanted) -> String {
