@@ -61,6 +61,11 @@ fn special(
                 .help("to subtract, put a space on both sides: `a - b`")
                 .fix("subtract", span, "- "),
         ),
+        Tok::Comma | Tok::RParen | Tok::RBracket
+            if before.is_some_and(|b| matches!(b.token, Tok::Like | Tok::From | Tok::Whole)) =>
+        {
+            before.map(|b| reserved(b, sink))
+        }
         Tok::Colon if before.is_some_and(|b| b.token.word().is_some()) => before.map(|b| reserved(b, sink)),
         Tok::Assign | Tok::Arrow | Tok::Colon if expects("=>") => {
             let found = token.token.describe();
@@ -123,7 +128,7 @@ fn advice(tokens: &[Lexeme], at: usize, expects: &dyn Fn(&str) -> bool) -> Optio
             Some("a path is a string: `to \"folder/name\"`".into())
         }
         Tok::Compare(_) => Some("comparisons do not chain: write `a < b and b < c`".into()),
-        Tok::Star if before == Some(&Tok::Star) => Some("there is no operator `**`: write a square as `x * x`".into()),
+        Tok::Star if before == Some(&Tok::Star) => Some("there is no operator `**`: a power is `pow(x, 2)`".into()),
         Tok::Slash if before == Some(&Tok::Slash) => Some("the quotient of ints, rounded down, is `div(a, b)`".into()),
         Tok::Dot => {
             Some("there are no fields and no methods: functions are called as `f(x)`, tensors are read as `m[\"name\"]`".into())

@@ -243,7 +243,7 @@ impl Reader<'_, '_> {
             Raw::ForeignPower => {
                 let d =
                     Diagnostic::new(codes::FOREIGN_OPERATOR, format!("there is no operator `{slice}`"), span, "not an operator")
-                        .help("write a square as `x * x`, a root as `sqrt(x)`, and other powers as `exp(p * log(x))`");
+                        .help("a power is a function: `pow(x, 2)`; a square is also `x * x`");
                 let line = self.line_of(start);
                 self.sink.broken(line, d);
                 Tok::Star
