@@ -1,9 +1,12 @@
 //! "Did you mean": the names closest to a misspelt one.
 
 /// The candidate closest to `name`, if it is close enough to be what was meant: at most a third of the
-/// characters differ. Among equals the first in candidate order wins.
+/// characters differ, and of a single character only its case. Among equals the first in candidate order wins.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count().max(3)) / 3;
+    let limit = match name.chars().count() {
+        1 => 0,
+        n => n.max(3) / 3,
+    };
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&name.to_lowercase(), &c.to_lowercase()), c))
@@ -31,6 +34,8 @@ mod tests {
         assert_eq!(did_you_mean("slepr", ["ties", "slerp"]), Some("slerp"));
         assert_eq!(did_you_mean("Ties", ["ties"]), Some("ties"));
         assert_eq!(did_you_mean("fisher", ["ties", "slerp"]), None);
+        assert_eq!(did_you_mean("x", ["y", "X"]), Some("X"));
+        assert_eq!(did_you_mean("x", ["y"]), None);
     }
 
     #[test]

@@ -6,6 +6,10 @@
 //! split into text and holes; patterns are parsed.
 //! Not here: types and shapes (those are found by elaboration against the checkpoints' headers).
 
+mod print;
+
+pub use print::print_hir;
+
 use crate::pattern::Pattern;
 use merge_base::{FileId, Span};
 pub use merge_grammar::ast::{BinaryOp, ModelKind, UnaryOp};

@@ -277,9 +277,11 @@ impl Parser<'_> {
                 *state = State { starts: false, after_segments: false };
             }
             (Hole::Other, _) if content.trim().is_empty() => {
+                *state = State { starts: false, after_segments: false };
                 self.fault(range.start - 1..range.end + 1, "there is nothing between these braces", "write `{l}` or `{a|b}`");
             }
             _ => {
+                *state = State { starts: false, after_segments: false };
                 let wide = range.start - 1..range.end + 1;
                 self.fault(
                     wide,

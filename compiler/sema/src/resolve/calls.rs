@@ -129,6 +129,7 @@ impl Resolver<'_> {
         let mut places = slots.iter().enumerate().filter(|(_, s)| !s.named_only).map(|(i, _)| i);
         let mut faults = Vec::new();
         let mut first_named: Option<Span> = None;
+        let mut misplaced = false;
         let mut extra: Vec<Span> = Vec::new();
         let mut resolved = Vec::new();
         for arg in args {
@@ -143,7 +144,9 @@ impl Resolver<'_> {
                     found
                 }
                 None => match (places.next(), first_named) {
+                    (Some(_), Some(_)) if misplaced => None,
                     (Some(_), Some(named)) => {
+                        misplaced = true;
                         let d = Diagnostic::new(ARGUMENT_WANTS_NAME, "an argument without a name stands behind one with a name", at, "no name")
                             .label(named, "from here on arguments have names")
                             .help(format!("`{shown}`: name it, or put it first"));

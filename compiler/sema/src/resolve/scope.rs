@@ -125,6 +125,9 @@ impl Resolver<'_> {
             scope.names.push((name.to_string(), id));
         }
         if let Some(first) = first {
+            // Which of the two was meant is not known, so neither is called unused.
+            self.body.use_(first);
+            self.body.use_(id);
             let first = self.body.locals[first.0 as usize].span;
             self.report(twice("variable", name, span, first));
         }
