@@ -15,7 +15,7 @@ use crate::{checkpoint::Checkpoint, error::Error};
 use layout::{Layout, index_name, lay_out};
 use merge_abi::Output;
 use place::{Target, Temporary, check_space};
-pub(crate) use place::human;
+pub use place::human;
 use small_files::{Contents, SmallFile};
 use std::{
     fs::{self, File},

@@ -213,7 +213,7 @@ fn free_space(folder: &Path) -> Option<u64> {
 }
 
 /// Bytes as people read them, in powers of 1000: `4.9 GB`.
-pub(crate) fn human(bytes: u64) -> String {
+pub fn human(bytes: u64) -> String {
     let units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"];
     let power = (0..units.len() - 1).find(|p| bytes < 1000u64.saturating_pow(*p as u32 + 1)).unwrap_or(units.len() - 1);
     match power {
