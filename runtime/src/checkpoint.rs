@@ -162,7 +162,8 @@ impl Checkpoint {
             return Err(Error::world(format!("`{}` holds an adapter, and adapters are not there yet", folder.display()))
                 .with_help("merge it into its base with PEFT's `merge_and_unload`, save that, and name the result"));
         }
-        let candidates: Vec<&String> = names.iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == EXTENSION)).collect();
+        let candidates: Vec<&String> =
+            names.iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == EXTENSION)).collect();
         match candidates[..] {
             [one] => self.add_file(folder.join(one)).map(drop),
             [] => Err(nothing_to_read(folder, &names)),
@@ -179,7 +180,8 @@ impl Checkpoint {
     /// Opens the shards that the index names, and checks index and shards against each other.
     fn open_shards(&mut self, folder: &Path) -> Result<(), Error> {
         let index = folder.join(INDEX);
-        let again = "the index and the shards are of different versions, or the download is incomplete; download the checkpoint again";
+        let again =
+            "the index and the shards are of different versions, or the download is incomplete; download the checkpoint again";
         let wrong = |what: String| Error::world(format!("`{}`: {what}", index.display())).with_help(again);
         let weight_map = read_index(&index)?;
         let mut opened: BTreeMap<&str, usize> = BTreeMap::new();
@@ -187,7 +189,8 @@ impl Checkpoint {
             if opened.contains_key(&**shard) {
                 continue;
             }
-            let inside = !shard.is_empty() && Path::new(shard).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+            let inside =
+                !shard.is_empty() && Path::new(shard).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
             if !inside {
                 return Err(Error::world(format!("`{}`: tensor `{tensor}` is said to be in `{shard}`, outside the folder", index.display()))
                     .with_help("an index may name only files in its own folder; do not use this checkpoint unless you trust where it comes from"));
@@ -217,7 +220,11 @@ impl Checkpoint {
             None => Ok(()),
             Some((name, entry)) => {
                 let path = &self.files[entry.file].path;
-                Err(wrong(format!("tensor `{name}` is in the shard `{}` at byte {} but not in the index", path.display(), entry.offset)))
+                Err(wrong(format!(
+                    "tensor `{name}` is in the shard `{}` at byte {} but not in the index",
+                    path.display(),
+                    entry.offset
+                )))
             }
         }
     }
@@ -227,7 +234,8 @@ impl Checkpoint {
         let handle = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
         let what = handle.metadata().map_err(|e| Error::io("open", &path, &e))?;
         if !what.is_file() {
-            return Err(Error::world(format!("`{}` is not a file", path.display())).with_help("name a safetensors file or a folder that holds one"));
+            return Err(Error::world(format!("`{}` is not a file", path.display()))
+                .with_help("name a safetensors file or a folder that holds one"));
         }
         let Header { tensors, metadata, data_start } = header::read(&handle, what.len(), &path)?;
         let file = self.files.len();
@@ -300,7 +308,8 @@ fn refuse_other_formats(path: &Path) -> Result<(), Error> {
             .with_help("use the safetensors checkpoint that it was made from")),
         "json" if path.ends_with(INDEX) => {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Err(Error::world(format!("`{}` is an index", path.display())).with_help(format!("name its folder, `{}`", folder.display())))
+            Err(Error::world(format!("`{}` is an index", path.display()))
+                .with_help(format!("name its folder, `{}`", folder.display())))
         }
         _ => Err(Error::world(format!("`{}` is not a safetensors file", path.display()))
             .with_help("name a file that ends in `.safetensors`, or a folder that holds one")),
@@ -345,7 +354,8 @@ fn missing(path: &Path) -> Error {
     let beside = fs::read_dir(parent).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     match closest(&name, &beside.collect::<Vec<_>>()) {
         Some(near) => made.with_help(format!("did you mean `{}`?", parent.join(near).display())),
-        None => made.with_help(format!("the folder `{}` is there; paths in a recipe start from the recipe's folder", parent.display())),
+        None => made
+            .with_help(format!("the folder `{}` is there; paths in a recipe start from the recipe's folder", parent.display())),
     }
 }
 

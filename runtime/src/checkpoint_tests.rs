@@ -67,8 +67,14 @@ fn an_index_and_its_shards_must_agree() {
         temp.file("m/model.safetensors.index.json", index(pairs));
         refused(&temp, &folder, &[&[INDEX], says].concat());
     };
-    with(&[("a", "s1.safetensors"), ("b", "s3.safetensors")], &["tensor `b`", "`s3.safetensors`, which is missing", "there is a `s1.safetensors`"]);
-    with(&[("a", "s2.safetensors"), ("b", "s1.safetensors")], &["tensor `a`", "not in the shard `s2.safetensors` but in `s1.safetensors`"]);
+    with(
+        &[("a", "s1.safetensors"), ("b", "s3.safetensors")],
+        &["tensor `b`", "`s3.safetensors`, which is missing", "there is a `s1.safetensors`"],
+    );
+    with(
+        &[("a", "s2.safetensors"), ("b", "s1.safetensors")],
+        &["tensor `a`", "not in the shard `s2.safetensors` but in `s1.safetensors`"],
+    );
     with(&[("a", "s1.safetensors"), ("b", "s2.safetensors"), ("c", "s2.safetensors")], &["tensor `c`", "nor in any other"]);
     with(&[("a", "s1.safetensors"), ("c", "s2.safetensors")], &["tensor `c`"]);
     temp.file("m/s1.safetensors", good(TWO, &[]));
@@ -90,7 +96,12 @@ fn an_index_may_not_lead_out_of_its_folder() {
 #[test]
 fn a_damaged_index() {
     let temp = Temp::new("cp-badindex");
-    for (text, says) in [("{", "not valid JSON"), ("{}", "no `weight_map`"), (r#"{"weight_map":{"a":3}}"#, "tensor `a` is mapped to 3"), ("[]", "no `weight_map`")] {
+    for (text, says) in [
+        ("{", "not valid JSON"),
+        ("{}", "no `weight_map`"),
+        (r#"{"weight_map":{"a":3}}"#, "tensor `a` is mapped to 3"),
+        ("[]", "no `weight_map`"),
+    ] {
         temp.file("m/model.safetensors.index.json", text);
         refused(&temp, &temp.path().join("m"), &[INDEX, says]);
     }
@@ -102,7 +113,11 @@ fn a_corrupt_shard_is_named_with_its_offset() {
     let bytes = good(TWO, &[]);
     temp.file("m/s1.safetensors", &bytes[..bytes.len() - 1]);
     temp.file("m/model.safetensors.index.json", index(&[("a", "s1.safetensors"), ("b", "s1.safetensors")]));
-    refused(&temp, &temp.path().join("m"), &["s1.safetensors` is corrupt at byte", &format!("{}", bytes.len() - 1), "tensor `b`"]);
+    refused(
+        &temp,
+        &temp.path().join("m"),
+        &["s1.safetensors` is corrupt at byte", &format!("{}", bytes.len() - 1), "tensor `b`"],
+    );
 }
 
 #[test]

@@ -76,7 +76,9 @@ impl Error {
         }
         let made = Error::world(format!("cannot {doing} `{}`: {}", path.display(), plain(error)));
         match error.raw_os_error() {
-            Some(libc::EMFILE) => made.with_help("too many files are open at once; raise the limit with `ulimit -n 65536` and run again"),
+            Some(libc::EMFILE) => {
+                made.with_help("too many files are open at once; raise the limit with `ulimit -n 65536` and run again")
+            }
             Some(libc::EACCES | libc::EPERM) => made.with_help("check who owns it and which rights it has (`ls -ld`)"),
             Some(libc::EROFS) => made.with_help("the file system is mounted read-only; choose another output with `--out`"),
             _ => made,

@@ -46,7 +46,8 @@ pub(crate) fn unfold(name: &str) -> Result<Vec<String>, String> {
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('{') {
         let (set, after) = after.split_once('}').ok_or_else(|| format!("the `{{` in `{name}` is not closed"))?;
-        let numbers = parse_set(set).ok_or_else(|| format!("`{{{set}}}` is not a set of numbers such as {{0..=31}} or {{0, 2, 5..=7}}"))?;
+        let numbers =
+            parse_set(set).ok_or_else(|| format!("`{{{set}}}` is not a set of numbers such as {{0..=31}} or {{0, 2, 5..=7}}"))?;
         if names.len().saturating_mul(numbers.len()) > MOST {
             return Err(format!("`{name}` stands for more than {MOST} tensors"));
         }
@@ -59,7 +60,8 @@ pub(crate) fn unfold(name: &str) -> Result<Vec<String>, String> {
 
 /// The value of a segment that is a number in its usual form.
 fn number(segment: &str) -> Option<u32> {
-    let usual = segment.len() <= 9 && segment.bytes().all(|b| b.is_ascii_digit()) && (segment == "0" || !segment.starts_with('0'));
+    let usual =
+        segment.len() <= 9 && segment.bytes().all(|b| b.is_ascii_digit()) && (segment == "0" || !segment.starts_with('0'));
     usual.then(|| segment.parse().ok()).flatten()
 }
 

@@ -69,7 +69,9 @@ pub fn read(file: &File, size: u64, path: &Path) -> Result<Header, Error> {
     }
     if length > MAX_HEADER {
         let what = format!("the header claims {length} bytes; at most {MAX_HEADER} are allowed");
-        return Err(Error::corrupt(path, 0, what).with_help("no real checkpoint has such a header; get the file from its source again"));
+        return Err(
+            Error::corrupt(path, 0, what).with_help("no real checkpoint has such a header; get the file from its source again")
+        );
     }
     let mut json = vec![0; length as usize];
     file.read_exact_at(&mut json, PREFIX).map_err(|e| Error::io("read", path, &e))?;
@@ -79,9 +81,8 @@ pub fn read(file: &File, size: u64, path: &Path) -> Result<Header, Error> {
 /// Checks the JSON of a header against the size of its file.
 fn parse(json: &[u8], size: u64, path: &Path) -> Result<Header, Error> {
     let again = "the header is damaged; get the file from its source again, or save it again with the `safetensors` library";
-    let text = std::str::from_utf8(json).map_err(|e| {
-        Error::corrupt(path, PREFIX + e.valid_up_to() as u64, "the header is not valid UTF-8").with_help(again)
-    })?;
+    let text = std::str::from_utf8(json)
+        .map_err(|e| Error::corrupt(path, PREFIX + e.valid_up_to() as u64, "the header is not valid UTF-8").with_help(again))?;
     let current = RefCell::new(String::new());
     let mut source = serde_json::Deserializer::from_str(text);
     let read = Entries { current: &current }.deserialize(&mut source).and_then(|raw| source.end().map(|()| raw));
@@ -123,7 +124,9 @@ fn place(raw: Vec<(String, RawTensor)>, mut header: Header, size: u64, path: &Pa
         }
         let Some(dtype) = DType::from_safetensors(&entry.dtype) else {
             let known = DType::ALL.map(DType::safetensors_name).join(", ");
-            return Err(wrong(in_header, format!("unknown dtype `{}`", entry.dtype)).with_help(format!("known dtypes are {known}")));
+            return Err(
+                wrong(in_header, format!("unknown dtype `{}`", entry.dtype)).with_help(format!("known dtypes are {known}"))
+            );
         };
         let shape = entry.shape;
         // Zero axes are left out of the product, so that [2^63, 2, 0] is refused like any other shape whose strides overflow.
@@ -133,14 +136,15 @@ fn place(raw: Vec<(String, RawTensor)>, mut header: Header, size: u64, path: &Pa
         };
         let bytes = if shape.contains(&0) { 0 } else { nonzero };
         if bytes != end - begin {
-            let what = format!("{dtype} {shape:?} takes {bytes} bytes, but its data_offsets [{begin}, {end}] hold {}", end - begin);
+            let what =
+                format!("{dtype} {shape:?} takes {bytes} bytes, but its data_offsets [{begin}, {end}] hold {}", end - begin);
             return Err(wrong(header.data_start + begin, what).with_help(save_again));
         }
         header.tensors.push(HeaderTensor { name, dtype, shape, offset: header.data_start + begin, bytes });
     }
 
     // Empty tensors share their offset with the next one and have to come first.
-    header.tensors.sort_by(|a, b| (a.offset, a.bytes).cmp(&(b.offset, b.bytes)));
+    header.tensors.sort_by_key(|t| (t.offset, t.bytes));
     let mut reached = header.data_start;
     let mut before: Option<&HeaderTensor> = None;
     for t in &header.tensors {

@@ -38,12 +38,12 @@ fn a_good_file_is_read() {
     let header = open("good", &bytes).expect("it is good");
     assert_eq!(header.metadata["format"], "pt");
     let start = header.data_start;
-    let found: Vec<_> = header.tensors.iter().map(|t| (t.name.as_str(), t.dtype, t.shape.clone(), t.offset - start, t.bytes)).collect();
-    assert_eq!(found, [
-        ("a", DType::BF16, vec![2, 3], 0, 12),
-        ("b", DType::F32, vec![], 12, 4),
-        ("c", DType::Bool, vec![5], 16, 5)
-    ]);
+    let found: Vec<_> =
+        header.tensors.iter().map(|t| (t.name.as_str(), t.dtype, t.shape.clone(), t.offset - start, t.bytes)).collect();
+    assert_eq!(
+        found,
+        [("a", DType::BF16, vec![2, 3], 0, 12), ("b", DType::F32, vec![], 12, 4), ("c", DType::Bool, vec![5], 16, 5)]
+    );
 }
 
 #[test]
@@ -63,8 +63,13 @@ fn entries_may_stand_in_any_order_and_the_header_may_be_padded() {
 
 #[test]
 fn zero_size_tensors_are_fine_where_they_are_consistent() {
-    let all: &[(&str, DType, &[u64])] =
-        &[("first", DType::F32, &[0, 4]), ("x", DType::F32, &[2]), ("between", DType::F32, &[0]), ("y", DType::U8, &[1]), ("last", DType::F16, &[3, 0])];
+    let all: &[(&str, DType, &[u64])] = &[
+        ("first", DType::F32, &[0, 4]),
+        ("x", DType::F32, &[2]),
+        ("between", DType::F32, &[0]),
+        ("y", DType::U8, &[1]),
+        ("last", DType::F16, &[3, 0]),
+    ];
     let header = open("zero", &good(all, &[])).expect("it is good");
     assert_eq!(header.tensors.iter().filter(|t| t.bytes == 0).count(), 3);
     assert!(open("none", &raw("{}", &[])).expect("a file without tensors is consistent").tensors.is_empty());

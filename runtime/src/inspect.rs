@@ -124,7 +124,9 @@ pub fn listing(checkpoint: &Checkpoint) -> String {
     match &contents.head {
         Head::Stored => {}
         Head::Tied(to) => put(&mut text, format_args!("  lm_head.weight is tied to {to}, so it is not stored")),
-        Head::Missing => put(&mut text, format_args!("  lm_head.weight is missing: it is not stored, and config.json does not tie it")),
+        Head::Missing => {
+            put(&mut text, format_args!("  lm_head.weight is missing: it is not stored, and config.json does not tie it"))
+        }
     }
     text.push('\n');
     for (dtype, total) in &contents.by_dtype {
@@ -174,8 +176,12 @@ pub fn difference(left: &Checkpoint, right: &Checkpoint) -> String {
         put(&mut text, format_args!("{l} holds {}, {r} holds {}", a.word(), b.word()));
     }
     match (text.is_empty(), found.same) {
-        (true, n) => put(&mut text, format_args!("no difference: the same {n} names, shapes and dtypes (weights were not compared)")),
-        (false, n) => put(&mut text, format_args!("{n} tensor{} in name, shape and dtype", if n == 1 { " agrees" } else { "s agree" })),
+        (true, n) => {
+            put(&mut text, format_args!("no difference: the same {n} names, shapes and dtypes (weights were not compared)"))
+        }
+        (false, n) => {
+            put(&mut text, format_args!("{n} tensor{} in name, shape and dtype", if n == 1 { " agrees" } else { "s agree" }))
+        }
     }
     text
 }
@@ -185,14 +191,20 @@ pub fn difference(left: &Checkpoint, right: &Checkpoint) -> String {
 pub fn head(checkpoint: &Checkpoint) -> Head {
     const EMBEDDINGS: [&str; 3] = ["embed_tokens.weight", "wte.weight", "embed_in.weight"];
     const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "output.weight"];
-    let ends = |ends: &[&str]| checkpoint.tensors.keys().find(|n| ends.iter().any(|e| n.strip_suffix(e).is_some_and(|b| b.is_empty() || b.ends_with('.'))));
+    let ends = |ends: &[&str]| {
+        checkpoint
+            .tensors
+            .keys()
+            .find(|n| ends.iter().any(|e| n.strip_suffix(e).is_some_and(|b| b.is_empty() || b.ends_with('.'))))
+    };
     let Some(embedding) = ends(&EMBEDDINGS) else { return Head::Stored };
     if ends(&HEADS).is_some() {
         return Head::Stored;
     }
     let config = checkpoint.folder().and_then(|f| fs::read_to_string(f.join("config.json")).ok());
     let Some(config) = config.and_then(|text| Document::new(text).ok()) else { return Head::Stored };
-    let tied = [&["tie_word_embeddings"][..], &["text_config", "tie_word_embeddings"]].iter().find_map(|p| config.get(p)?.as_bool());
+    let tied =
+        [&["tie_word_embeddings"][..], &["text_config", "tie_word_embeddings"]].iter().find_map(|p| config.get(p)?.as_bool());
     let speaks = config.get(&["architectures"]).is_some_and(|a| {
         let names = a.as_array().cloned().unwrap_or_default();
         names.iter().filter_map(|n| n.as_str()).any(|n| n.ends_with("ForCausalLM") || n.ends_with("LMHeadModel"))
@@ -309,18 +321,32 @@ mod tests {
     fn differences_by_name_shape_and_dtype() {
         let temp = Temp::new("inspect-two");
         let a = model(&temp, "a", TIED, Some(CONFIG));
-        let b = model(&temp, "b", &[
-            ("model.embed_tokens.weight", DType::BF16, &[1001, 2]),
-            ("model.layers.0.up.weight", DType::F16, &[3, 2]),
-            ("model.layers.1.up.weight", DType::F16, &[3, 2]),
-            ("model.norm.weight", DType::F32, &[2]),
-            ("lm_head.weight", DType::BF16, &[1001, 2]),
-        ], None);
+        let b = model(
+            &temp,
+            "b",
+            &[
+                ("model.embed_tokens.weight", DType::BF16, &[1001, 2]),
+                ("model.layers.0.up.weight", DType::F16, &[3, 2]),
+                ("model.layers.1.up.weight", DType::F16, &[3, 2]),
+                ("model.norm.weight", DType::F32, &[2]),
+                ("lm_head.weight", DType::BF16, &[1001, 2]),
+            ],
+            None,
+        );
         let found = Difference::between(&a, &b);
-        assert_eq!((found.only_left.len(), found.only_right.len(), found.shapes.len(), found.dtypes.len(), found.same), (0, 1, 1, 1, 1));
+        assert_eq!(
+            (found.only_left.len(), found.only_right.len(), found.shapes.len(), found.dtypes.len(), found.same),
+            (0, 1, 1, 1, 1)
+        );
         assert_eq!((found.dtypes[0].0.name.as_str(), found.dtypes[0].0.count), ("model.layers.{0, 1}.up.weight", 2));
         let text = difference(&a, &b);
-        for part in ["only in ", "lm_head.weight is tied to model.embed_tokens.weight in ", "[1000, 2] → [1001, 2]", "BF16 → F16", "1 tensor agrees"] {
+        for part in [
+            "only in ",
+            "lm_head.weight is tied to model.embed_tokens.weight in ",
+            "[1000, 2] → [1001, 2]",
+            "BF16 → F16",
+            "1 tensor agrees",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(difference(&a, &a).starts_with("no difference: the same 4 names"));

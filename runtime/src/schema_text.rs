@@ -70,7 +70,8 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
     let mut seen = HashSet::new();
     for (at, line) in text.lines().enumerate() {
         let wrong = |what: String| {
-            Error::world(format!("line {}: {what}", at + 1)).with_help("a line is `NAME  DTYPE  [SHAPE]`, such as `model.norm.weight  BF16  [4096]`")
+            Error::world(format!("line {}: {what}", at + 1))
+                .with_help("a line is `NAME  DTYPE  [SHAPE]`, such as `model.norm.weight  BF16  [4096]`")
         };
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -82,12 +83,15 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
             && role == "role"
             && !rest.contains('[')
         {
-            parsed.role = Some(parse_role(rest).ok_or_else(|| wrong(format!("unknown role `{rest}`; it is weights, deltas or tensors")))?);
+            parsed.role =
+                Some(parse_role(rest).ok_or_else(|| wrong(format!("unknown role `{rest}`; it is weights, deltas or tensors")))?);
             continue;
         }
         let (dtype, shape) = rest.split_once('[').ok_or_else(|| wrong("there is no shape".into()))?;
         let dtype = dtype.trim();
-        let dtype = DType::from_safetensors(dtype).or_else(|| DType::from_word(dtype)).ok_or_else(|| wrong(format!("unknown dtype `{dtype}`")))?;
+        let dtype = DType::from_safetensors(dtype)
+            .or_else(|| DType::from_word(dtype))
+            .ok_or_else(|| wrong(format!("unknown dtype `{dtype}`")))?;
         let shape = read_shape(shape).ok_or_else(|| wrong(format!("`[{shape}` is not a shape")))?;
         if shape.iter().filter(|d| **d != 0).try_fold(dtype.size(), |n, d| n.checked_mul(*d)).is_none() {
             return Err(wrong(format!("the shape {shape:?} is too large to count in 64 bits")));
@@ -104,7 +108,8 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
 
 /// Whether a name needs no quotes.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '#' | '{' | '}' | '[' | ','))
+    !name.is_empty()
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '#' | '{' | '}' | '[' | ','))
 }
 
 /// The names at the start of a line, unfolded, and the rest of it.

@@ -72,7 +72,8 @@ pub(crate) fn good(tensors: &[(&str, merge_abi::DType, &[u64])], metadata: &[(&s
         let bytes = shape.iter().product::<u64>() * dtype.size();
         let begin = data.len() as u64;
         data.extend((0..bytes).map(|b| (b + i as u64) as u8));
-        let entry = serde_json::json!({ "dtype": dtype.safetensors_name(), "shape": shape, "data_offsets": [begin, begin + bytes] });
+        let entry =
+            serde_json::json!({ "dtype": dtype.safetensors_name(), "shape": shape, "data_offsets": [begin, begin + bytes] });
         header.insert((*name).to_owned(), entry);
     }
     raw(&serde_json::Value::from(header).to_string(), &data)

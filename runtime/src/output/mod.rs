@@ -14,8 +14,8 @@ mod small_files;
 use crate::{checkpoint::Checkpoint, error::Error};
 use layout::{Layout, index_name, lay_out};
 use merge_abi::Output;
-use place::{Target, Temporary, check_space};
 pub use place::human;
+use place::{Target, Temporary, check_space};
 use small_files::{Contents, SmallFile};
 use std::{
     fs::{self, File},
@@ -78,8 +78,11 @@ impl Writer {
             let mut layout = lay_out(output, provenance, &names)?;
             if target.is_file {
                 if layout.index.is_some() {
-                    return Err(Error::recipe(format!("{}: `{}` is a single file, which cannot be cut into shards", output.place, output.path))
-                        .with_help("name a folder, without `.safetensors` at the end, or leave out `shard`"));
+                    return Err(Error::recipe(format!(
+                        "{}: `{}` is a single file, which cannot be cut into shards",
+                        output.place, output.path
+                    ))
+                    .with_help("name a folder, without `.safetensors` at the end, or leave out `shard`"));
                 }
                 // The temporary is the file itself.
                 layout.files.iter_mut().for_each(|f| f.name.clear());
@@ -156,8 +159,10 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
             Ok(made)
         });
         let made = made.map_err(|e| match e.raw_os_error() {
-            Some(libc::EFBIG) => Error::world(format!("`{}` would be larger than its file system allows", open.shown(i).display()))
-                .with_help("save in shards, such as `{ shard: 2GB }`, or to another disk"),
+            Some(libc::EFBIG) => {
+                Error::world(format!("`{}` would be larger than its file system allows", open.shown(i).display()))
+                    .with_help("save in shards, such as `{ shard: 2GB }`, or to another disk")
+            }
             _ => Error::io("write", &open.shown(i), &e),
         })?;
         open.files.push(made);

@@ -40,14 +40,21 @@ impl Target {
         let target = Target { real: real_path(&shown)?, shown, is_file };
         for input in checkpoints {
             if let Some(path) = target.covers(input) {
-                return Err(Error::usage(format!("the output `{}` would replace the input `{}`", target.shown.display(), path.display()))
-                    .with_help("choose another name for the output, for example with `--out`"));
+                return Err(Error::usage(format!(
+                    "the output `{}` would replace the input `{}`",
+                    target.shown.display(),
+                    path.display()
+                ))
+                .with_help("choose another name for the output, for example with `--out`"));
             }
         }
         target.check_existing()?;
         if is_file && !output.config.is_empty() {
-            return Err(Error::recipe(format!("{}: `{}` is a single file, which has no `config.json` to set keys in", output.place, output.path))
-                .with_help("name a folder, without `.safetensors` at the end"));
+            return Err(Error::recipe(format!(
+                "{}: `{}` is a single file, which has no `config.json` to set keys in",
+                output.place, output.path
+            ))
+            .with_help("name a folder, without `.safetensors` at the end"));
         }
         Ok(target)
     }
@@ -60,7 +67,10 @@ impl Target {
     /// A file of the input, or its folder, that lies at or under this target.
     fn covers<'a>(&self, input: &'a Checkpoint) -> Option<&'a Path> {
         let under = |path: &Path| {
-            let by_name = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }).and_then(|p| p.canonicalize().ok());
+            let by_name = path
+                .parent()
+                .map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+                .and_then(|p| p.canonicalize().ok());
             let by_name = by_name.zip(path.file_name()).map(|(p, n)| p.join(n));
             [path.canonicalize().ok(), by_name].into_iter().flatten().any(|p| p.starts_with(&self.real))
         };
@@ -75,7 +85,8 @@ impl Target {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(Error::io("write", &self.shown, &e)),
         };
-        let refuse = |what: String| Err(Error::world(format!("will not replace `{}`: {what}", self.shown.display())).with_help(other));
+        let refuse =
+            |what: String| Err(Error::world(format!("will not replace `{}`: {what}", self.shown.display())).with_help(other));
         if self.is_file {
             return match found.is_file() && small_files_of(&self.real).is_some() {
                 true => Ok(()),
@@ -193,8 +204,12 @@ pub(crate) fn check_space(needs: &[(&Target, u64)]) -> Result<(), Error> {
             && free < needed
         {
             let shown = target.shown.display();
-            return Err(Error::world(format!("not enough space for `{shown}`: it needs {}, and {} are free", human(needed), human(free)))
-                .with_help("free some space, write to another disk with `--out`, or save in a smaller dtype"));
+            return Err(Error::world(format!(
+                "not enough space for `{shown}`: it needs {}, and {} are free",
+                human(needed),
+                human(free)
+            ))
+            .with_help("free some space, write to another disk with `--out`, or save in a smaller dtype"));
         }
     }
     Ok(())
@@ -235,17 +250,21 @@ fn small_files_of(path: &Path) -> Option<Vec<String>> {
 
 /// An absolute path without links, for a path whose end may not exist yet.
 fn real_path(path: &Path) -> Result<PathBuf, Error> {
-    let nameless = || Error::usage(format!("`{}` cannot be the name of an output", path.display())).with_help("name a folder, such as `merged`");
+    let nameless = || {
+        Error::usage(format!("`{}` cannot be the name of an output", path.display())).with_help("name a folder, such as `merged`")
+    };
     if let Ok(real) = path.canonicalize() {
         return if real.parent().is_some() { Ok(real) } else { Err(nameless()) };
     }
     let name = path.file_name().ok_or_else(nameless)?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_symlink() {
-        return Err(Error::world(format!("`{}` is a link to something that is not there", path.display())).with_help("remove the link, or choose another name"));
+        return Err(Error::world(format!("`{}` is a link to something that is not there", path.display()))
+            .with_help("remove the link, or choose another name"));
     }
     if parent.exists() && !parent.is_dir() {
-        return Err(Error::world(format!("cannot write `{}`: `{}` is a file", path.display(), parent.display())).with_help("choose another name for the output"));
+        return Err(Error::world(format!("cannot write `{}`: `{}` is a file", path.display(), parent.display()))
+            .with_help("choose another name for the output"));
     }
     let parent = match parent.canonicalize() {
         Ok(real) => real,

@@ -65,7 +65,8 @@ pub(crate) fn choose(output: &Output, checkpoints: &[Checkpoint]) -> Result<(Vec
         Some(Contents::CopyOf(path)) => {
             let text = fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
             let document = Document::new(text).map_err(|what| {
-                Error::world(format!("cannot edit `{}`: {what}", path.display())).with_help("correct the file, or get it again from where the checkpoint comes from")
+                Error::world(format!("cannot edit `{}`: {what}", path.display()))
+                    .with_help("correct the file, or get it again from where the checkpoint comes from")
             })?;
             let like = output.like.map(|i| &checkpoints[i as usize].tensors);
             Some(edit(document, output, like, &mut notes))
@@ -94,14 +95,24 @@ fn is_model_file(name: &str) -> bool {
 fn is_tokenizer_file(name: &str) -> bool {
     let text = [".json", ".txt", ".model", ".jinja"].iter().any(|e| name.ends_with(e));
     let starts = |word: &str| text && name.starts_with(word);
-    starts("tokenizer") || starts("vocab") || starts("merges") || starts("chat_template") || starts("sentencepiece") || starts("spiece")
+    starts("tokenizer")
+        || starts("vocab")
+        || starts("merges")
+        || starts("chat_template")
+        || starts("sentencepiece")
+        || starts("spiece")
         || matches!(name, "special_tokens_map.json" | "added_tokens.json")
         || name.ends_with(".tiktoken")
         || name.ends_with(".spm")
 }
 
 /// The edited config, or none where nothing changed.
-fn edit(mut config: Document, output: &Output, like: Option<&BTreeMap<String, TensorEntry>>, notes: &mut Vec<String>) -> Option<Document> {
+fn edit(
+    mut config: Document,
+    output: &Output,
+    like: Option<&BTreeMap<String, TensorEntry>>,
+    notes: &mut Vec<String>,
+) -> Option<Document> {
     let mut changed = false;
     if let Some(like) = like {
         changed |= set_dtype(&mut config, output, like);
@@ -111,7 +122,9 @@ fn edit(mut config: Document, output: &Output, like: Option<&BTreeMap<String, Te
         changed |= config.set(&[key], json);
     }
     if config.get(&["auto_map"]).is_some() {
-        notes.push(format!("`{CONFIG}` names code of the model's own (`auto_map`), which is not copied; copy the `.py` files if you trust them"));
+        notes.push(format!(
+            "`{CONFIG}` names code of the model's own (`auto_map`), which is not copied; copy the `.py` files if you trust them"
+        ));
     }
     changed.then_some(config)
 }
@@ -156,12 +169,15 @@ fn set_layers(config: &mut Document, output: &Output, like: &BTreeMap<String, Te
             let path = [section, &[key]].concat();
             let Some(old) = config.get(&path).and_then(|v| v.as_u64()) else { continue };
             let counted = before.iter().filter(|(_, layers)| layers.len() as u64 == old);
-            let now: BTreeSet<u64> = counted.filter_map(|(stack, _)| after.get(stack)).map(|layers| layers.len() as u64).collect();
+            let now: BTreeSet<u64> =
+                counted.filter_map(|(stack, _)| after.get(stack)).map(|layers| layers.len() as u64).collect();
             let new = match now.iter().collect::<Vec<_>>()[..] {
                 [new] if *new != old => *new,
                 [] | [_] => continue,
                 _ => {
-                    notes.push(format!("`{CONFIG}` says `{key}` is {old}, but stacks of layers now differ; set it in `save … {{ config: … }}`"));
+                    notes.push(format!(
+                        "`{CONFIG}` says `{key}` is {old}, but stacks of layers now differ; set it in `save … {{ config: … }}`"
+                    ));
                     continue;
                 }
             };

@@ -7,7 +7,8 @@ use crate::{
 };
 use merge_abi::Role;
 
-const CONFIG: &str = "{\n    \"model_type\": \"x\",\n    \"num_hidden_layers\": 4,\n    \"eps\": 1e-05,\n    \"torch_dtype\": \"bfloat16\"\n}";
+const CONFIG: &str =
+    "{\n    \"model_type\": \"x\",\n    \"num_hidden_layers\": 4,\n    \"eps\": 1e-05,\n    \"torch_dtype\": \"bfloat16\"\n}";
 
 fn names(layers: u64) -> Vec<String> {
     let mut all: Vec<String> = (0..layers).map(|l| format!("model.layers.{l}.w")).collect();
@@ -47,10 +48,23 @@ fn written(temp: &Temp, output: &Output, checkpoints: &[Checkpoint]) -> (Vec<Str
 #[test]
 fn files_are_copied_byte_for_byte_and_code_and_weights_are_not() {
     let temp = Temp::new("small-copy");
-    let kept = ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
-        "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"];
-    let dropped = ["README.md", "modeling_x.py", "pytorch_model.bin", "training_args.bin", ".gitattributes", "trainer_state.json"];
-    let files: Vec<(&str, &str)> = kept.iter().chain(&dropped).map(|n| (*n, if *n == "config.json" { CONFIG } else { n })).collect();
+    let kept = [
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+    ];
+    let dropped =
+        ["README.md", "modeling_x.py", "pytorch_model.bin", "training_args.bin", ".gitattributes", "trainer_state.json"];
+    let files: Vec<(&str, &str)> =
+        kept.iter().chain(&dropped).map(|n| (*n, if *n == "config.json" { CONFIG } else { n })).collect();
     let base = model(&temp, "base", 4, &files);
     let (found, config, notes) = written(&temp, &output(&temp, 4, DType::BF16), &[base]);
     let mut expected: Vec<&str> = kept.into_iter().chain(["model.safetensors"]).collect();
@@ -65,7 +79,8 @@ fn files_are_copied_byte_for_byte_and_code_and_weights_are_not() {
 fn a_tokenizer_comes_from_one_checkpoint_only() {
     let temp = Temp::new("small-tokenizer");
     let base = model(&temp, "base", 1, &[("config.json", "{}"), ("tokenizer.json", "base"), ("merges.txt", "base")]);
-    let chat = model(&temp, "chat", 1, &[("config.json", "{\"not\": 1}"), ("tokenizer.json", "chat"), ("chat_template.jinja", "chat")]);
+    let chat =
+        model(&temp, "chat", 1, &[("config.json", "{\"not\": 1}"), ("tokenizer.json", "chat"), ("chat_template.jinja", "chat")]);
     let (found, config, _) = written(&temp, &Output { tokenizer: Some(1), ..output(&temp, 1, DType::BF16) }, &[base, chat]);
     assert_eq!(found, ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(fs::read_to_string(temp.path().join("out/tokenizer.json")).expect("there"), "chat");
@@ -82,7 +97,11 @@ fn dtype_and_layers_follow_what_was_written() {
     assert_eq!(config, CONFIG.replace(": 4", ": 6"));
     let set = vec![("eps".into(), "0.5".into()), ("new".into(), "[1]".into()), ("num_hidden_layers".into(), "9".into())];
     let (_, config, _) = written(&temp, &Output { config: set, ..output(&temp, 6, DType::BF16) }, &[base()]);
-    assert_eq!(config, CONFIG.replace(": 4", ": 9").replace("1e-05", "0.5").replace("16\"\n", "16\",\n    \"new\": [1]\n"), "the recipe has the last word");
+    assert_eq!(
+        config,
+        CONFIG.replace(": 4", ": 9").replace("1e-05", "0.5").replace("16\"\n", "16\",\n    \"new\": [1]\n"),
+        "the recipe has the last word"
+    );
 }
 
 #[test]
@@ -92,7 +111,10 @@ fn keys_may_lie_in_a_section_and_a_missing_dtype_is_added_only_when_it_changed()
     let base = || model(&temp, "base", 4, &[("config.json", text)]);
     let (_, config, notes) = written(&temp, &output(&temp, 2, DType::BF16), &[base()]);
     assert_eq!(config, text.replace(": 4,", ": 2,"));
-    assert!(notes.iter().any(|n| n.contains("`layer_types`") && n.contains("4 layers") && n.contains("2 were written")), "{notes:?}");
+    assert!(
+        notes.iter().any(|n| n.contains("`layer_types`") && n.contains("4 layers") && n.contains("2 were written")),
+        "{notes:?}"
+    );
     let (_, config, _) = written(&temp, &output(&temp, 4, DType::F32), &[base()]);
     assert_eq!(config, text.replace("]}}", "]}, \"torch_dtype\": \"float32\"}").replace("}, \"torch", "},\"torch"));
 }

@@ -8,7 +8,8 @@ use crate::{
 use merge_abi::{DType, OutTensor, Role};
 use std::path::Path;
 
-const MODEL: &[(&str, DType, &[u64])] = &[("a", DType::BF16, &[2, 3]), ("b", DType::F32, &[4]), ("c", DType::Bool, &[3]), ("d", DType::F32, &[0])];
+const MODEL: &[(&str, DType, &[u64])] =
+    &[("a", DType::BF16, &[2, 3]), ("b", DType::F32, &[4]), ("c", DType::Bool, &[3]), ("d", DType::F32, &[0])];
 
 pub(super) fn output(path: &Path, tensors: &[(&str, DType, &[u64])]) -> Output {
     Output {
@@ -173,7 +174,8 @@ fn a_dropped_writer_leaves_nothing_and_the_old_output_stays() {
 fn an_output_of_merge_is_replaced_whole() {
     let temp = Temp::new("out-again");
     let path = temp.path().join("out");
-    write_all(&[Output { shard: Some(1), config: vec![("a".into(), "1".into())], ..output(&path, MODEL) }], &[]).expect("written");
+    write_all(&[Output { shard: Some(1), config: vec![("a".into(), "1".into())], ..output(&path, MODEL) }], &[])
+        .expect("written");
     assert!(path.join("config.json").exists() && path.join(INDEX).exists());
     let second = output(&path, &MODEL[..1]);
     write_all(std::slice::from_ref(&second), &[]).expect("replaced");
