@@ -25,4 +25,5 @@ pub mod schema;
 pub mod value;
 
 pub use elaborate::{Answers, Elaborated, TestCase, elaborate};
+pub use resolve::{ModuleMissing, Modules, NoModules, resolve};
 pub use schema::{Checkpoints, OpenError, Schema, TensorInfo};

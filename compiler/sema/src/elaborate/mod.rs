@@ -33,8 +33,6 @@ mod operators;
 mod restack;
 mod rules;
 mod save;
-#[cfg(test)]
-mod tests;
 mod types;
 mod whole;
 
