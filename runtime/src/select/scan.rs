@@ -83,11 +83,11 @@ macro_rules! for_best_cpu {
                 fn avx512($($arg: $ty),*) $(-> $ret)? {
                     $body($($arg),*)
                 }
-                if has_avx512() {
+                if $crate::select::scan::has_avx512() {
                     // SAFETY: the processor has the features, as was just asked.
                     return unsafe { avx512($($arg),*) };
                 }
-                if has_avx2() {
+                if $crate::select::scan::has_avx2() {
                     // SAFETY: the processor has the features, as was just asked.
                     return unsafe { avx2($($arg),*) };
                 }

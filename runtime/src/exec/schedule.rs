@@ -1,0 +1,260 @@
+//! Which worker does what next.
+//!
+//! Workers take tasks in the order of the plan. A step becomes ready when the statistics it needs are
+//! known; while the last tasks of one still run, the others go on with the next within a bounded
+//! look-ahead. Whoever ends a round draws its conclusions, publishes what the step found, and wakes the rest.
+
+use super::{
+    job::{Job, Next, World},
+    select::SelectJob,
+    work::{Bench, Totals},
+};
+use crate::{Error, interrupt, progress::Progress, scalars::Scalars};
+use merge_abi::{Plan, Step};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Steps that may be begun before the first of them is done; small tensors need several at once to keep
+/// all workers busy.
+const LOOK_AHEAD: usize = 64;
+/// Selections that may hold collected keys at the same time.
+pub(crate) const LARGE_SELECTIONS: usize = 2;
+
+/// The state of a run.
+pub(crate) struct Schedule<'r> {
+    plan: &'r Plan,
+    world: &'r World<'r>,
+    progress: &'r dyn Progress,
+    /// Bytes of progress of each step.
+    weights: Vec<u64>,
+    stop: Option<&'r AtomicBool>,
+    state: Mutex<State<'r>>,
+    wake: Condvar,
+}
+
+struct State<'r> {
+    scalars: Scalars<'r>,
+    steps: Vec<Stage<'r>>,
+    /// The first step that is not done.
+    front: usize,
+    /// Grows whenever statistics become known.
+    published: u64,
+    large_selections: usize,
+    error: Option<Error>,
+    /// A worker died; the others must not wait for it.
+    broken: bool,
+}
+
+enum Stage<'r> {
+    /// Not ready when so many statistics had been published.
+    Waiting(Option<u64>),
+    Active(Active<'r>),
+    Done,
+}
+
+struct Active<'r> {
+    job: Arc<Job<'r>>,
+    next: u64,
+    done: u64,
+    tasks: u64,
+    /// Tasks of the first round, over which the progress is spread.
+    first_tasks: u64,
+    first_round: bool,
+}
+
+enum Found<'r> {
+    Task(usize, u64, Arc<Job<'r>>),
+    /// A step that has no tasks.
+    Empty(usize, Arc<Job<'r>>),
+    Nothing,
+}
+
+impl<'r> Schedule<'r> {
+    pub fn new(
+        plan: &'r Plan,
+        world: &'r World<'r>,
+        scalars: Scalars<'r>,
+        progress: &'r dyn Progress,
+        weights: Vec<u64>,
+        stop: Option<&'r AtomicBool>,
+    ) -> Schedule<'r> {
+        let steps = plan.steps.iter().map(|_| Stage::Waiting(None)).collect();
+        let state =
+            State { scalars, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
+        Schedule { plan, world, progress, weights, stop, state: Mutex::new(state), wake: Condvar::new() }
+    }
+
+    /// Works until nothing is left. Run by every worker.
+    pub fn work(&self) {
+        let _alarm = Alarm(self);
+        let mut bench = Bench::default();
+        let mut state = self.lock();
+        loop {
+            if state.error.is_some() || state.broken || state.front == state.steps.len() {
+                return;
+            }
+            if interrupt::requested() || self.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
+                self.fail(&mut state, Error::interrupted());
+                return;
+            }
+            match self.next(&mut state) {
+                Ok(Found::Task(step, task, job)) => {
+                    drop(state);
+                    let done = job.run(self.world, &mut bench, task);
+                    Totals::add(&self.world.totals.read, std::mem::take(&mut bench.read));
+                    state = self.lock();
+                    match done {
+                        Ok(()) => state = self.task_done(state, step, task, &mut bench),
+                        Err(error) => self.fail(&mut state, error),
+                    }
+                }
+                Ok(Found::Empty(step, job)) => {
+                    drop(state);
+                    state = self.round_done(step, &job, &mut bench);
+                }
+                Ok(Found::Nothing) => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Err(error) => self.fail(&mut state, error),
+            }
+        }
+    }
+
+    /// What ended the run, if it did not end well.
+    pub fn outcome(self) -> Result<(), Error> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match state.error {
+            Some(error) => Err(error),
+            None if state.front == state.steps.len() => Ok(()),
+            None => Err(Error::internal("the run ended before its plan")),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'r>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, state: &mut State<'r>, error: Error) {
+        state.error.get_or_insert(error);
+        self.wake.notify_all();
+    }
+
+    /// The next task in the order of the plan.
+    fn next(&self, state: &mut State<'r>) -> Result<Found<'r>, Error> {
+        let mut waiting_alone = true;
+        for step in state.front..state.steps.len().min(state.front + LOOK_AHEAD) {
+            if let Stage::Waiting(tried) = state.steps[step] {
+                if tried == Some(state.published) {
+                    continue;
+                }
+                let large = SelectJob::is_large(&self.plan.steps[step], self.world.setup.most);
+                if large && state.large_selections >= LARGE_SELECTIONS {
+                    waiting_alone = false;
+                    continue;
+                }
+                let Some(job) = Job::new(self.world.setup, &self.plan.steps[step], &mut state.scalars)? else {
+                    state.steps[step] = Stage::Waiting(Some(state.published));
+                    continue;
+                };
+                state.large_selections += usize::from(large);
+                let job = Arc::new(job);
+                let tasks = job.tasks();
+                state.steps[step] =
+                    Stage::Active(Active { job: job.clone(), next: 0, done: 0, tasks, first_tasks: tasks, first_round: true });
+                if tasks == 0 {
+                    return Ok(Found::Empty(step, job));
+                }
+            }
+            if let Stage::Active(active) = &mut state.steps[step] {
+                waiting_alone = false;
+                if active.next < active.tasks {
+                    active.next += 1;
+                    return Ok(Found::Task(step, active.next - 1, active.job.clone()));
+                }
+            }
+        }
+        if waiting_alone {
+            return Err(Error::internal("a step of the plan waits for a statistic that no step before it finds"));
+        }
+        Ok(Found::Nothing)
+    }
+
+    fn task_done<'g>(&'g self, mut state: MutexGuard<'g, State<'r>>, step: usize, task: u64, bench: &mut Bench) -> MutexGuard<'g, State<'r>> {
+        let Stage::Active(active) = &mut state.steps[step] else { return state };
+        active.done += 1;
+        if active.first_round {
+            // Whole bytes, which add up to the step's.
+            let upto = |t: u64| (u128::from(self.weights[step]) * u128::from(t) / u128::from(active.first_tasks)) as u64;
+            self.progress.advance(upto(task + 1) - upto(task));
+        }
+        if active.done < active.tasks {
+            return state;
+        }
+        let job = active.job.clone();
+        drop(state);
+        self.round_done(step, &job, bench)
+    }
+
+    /// Ends a round; no other worker has a task of this step now.
+    fn round_done(&self, step: usize, job: &Job<'r>, bench: &mut Bench) -> MutexGuard<'_, State<'r>> {
+        let next = job.finish(self.world, bench);
+        Totals::add(&self.world.totals.read, std::mem::take(&mut bench.read));
+        let mut state = self.lock();
+        match next {
+            Err(error) => self.fail(&mut state, error),
+            Ok(Next::Round(tasks)) => {
+                if let Stage::Active(active) = &mut state.steps[step] {
+                    (active.next, active.done, active.tasks, active.first_round) = (0, 0, tasks, false);
+                }
+            }
+            Ok(Next::Done(found)) => {
+                state.published += u64::from(!found.is_empty());
+                for (stat, value) in found {
+                    state.scalars.publish(stat, value);
+                }
+                state.large_selections -= usize::from(SelectJob::is_large(&self.plan.steps[step], self.world.setup.most));
+                state.steps[step] = Stage::Done;
+                while matches!(state.steps.get(state.front), Some(Stage::Done)) {
+                    state.front += 1;
+                }
+            }
+        }
+        self.wake.notify_all();
+        state
+    }
+}
+
+/// Wakes the others when a worker panics, so that nobody waits for ever.
+struct Alarm<'s, 'r>(&'s Schedule<'r>);
+
+impl Drop for Alarm<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().broken = true;
+            self.0.wake.notify_all();
+        }
+    }
+}
+
+/// Bytes that a step reads and writes in its one planned pass.
+pub(crate) fn step_bytes(plan: &Plan, step: &Step) -> (u64, u64) {
+    use merge_abi::{Loop, Operand, Read};
+    let read = |read: &Read| read.view.len() * plan.sources[read.source as usize].dtype.size();
+    let body = |body: &Loop| -> u64 {
+        body.operands
+            .iter()
+            .map(|o| match o {
+                Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => read(r),
+                Operand::RowValue { .. } => 0,
+            })
+            .sum()
+    };
+    match step {
+        Step::Copy { from, .. } => (read(from), read(from)),
+        Step::Map { body: b, .. } => {
+            let size = plan.kernels[b.kernel as usize].stores.first().map_or(0, |d| d.size());
+            (body(b), b.rows * b.cols * size)
+        }
+        Step::Reduce { parts, .. } | Step::Select { parts, .. } => (parts.iter().map(body).sum(), 0),
+    }
+}

@@ -1,0 +1,198 @@
+//! How a loop is cut into tiles.
+
+use merge_abi::{Access, BLOCK, DType, KernelInfo, Loop, Operand, RowPhaseKind};
+
+/// A rectangle of a loop: whole rows, or a part of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub row: u64,
+    pub rows: u64,
+    pub col: u64,
+    pub cols: u64,
+}
+
+impl Tile {
+    /// Entries in it.
+    pub fn len(&self) -> u64 {
+        self.rows * self.cols
+    }
+}
+
+/// How the kernels of a loop see each of its operands. Those that only a phase reads come after those of
+/// the loop's own kernel.
+pub(crate) fn kinds(body: &Loop, kernels: &[KernelInfo]) -> Vec<(DType, Access)> {
+    let own = &kernels[body.kernel as usize].operands;
+    let find = |index: usize| {
+        let phase = body.phases.iter().find_map(|p| Some((p, p.operands.iter().position(|o| *o as usize == index)?)));
+        phase.map(|(p, at)| kernels[p.kernel as usize].operands[at])
+    };
+    (0..body.operands.len()).map(|i| own.get(i).copied().or_else(|| find(i)).unwrap_or((DType::U8, Access::PerRow))).collect()
+}
+
+/// Bytes that a tile needs, by what they grow with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub per_entry: u64,
+    pub per_row: u64,
+    pub per_col: u64,
+    /// Keys of one row while it is selected from.
+    pub per_key: u64,
+}
+
+impl Need {
+    /// What a tile of a loop needs; a store only where it is written out and not consumed at once.
+    pub fn of(body: &Loop, info: &KernelInfo, kernels: &[KernelInfo], stores: bool) -> Need {
+        let mut need = Need::default();
+        for (operand, (dtype, access)) in body.operands.iter().zip(kinds(body, kernels)) {
+            match (operand, access) {
+                (Operand::RowValue { .. }, _) => {}
+                (_, Access::Dense) => need.per_entry += dtype.size(),
+                (_, Access::PerRow) => need.per_row += 4,
+                (_, Access::PerCol) => need.per_col += dtype.size(),
+            }
+        }
+        if stores {
+            need.per_entry += info.stores.iter().map(|d| d.size()).sum::<u64>();
+        }
+        for phase in &body.phases {
+            need.per_row += match &phase.kind {
+                RowPhaseKind::Reduce => 4 * kernels[phase.kernel as usize].reductions.len() as u64,
+                RowPhaseKind::Select { k } => {
+                    need.per_key = need.per_key.max(4 * k.len() as u64);
+                    8 * k.len() as u64
+                }
+            };
+        }
+        need
+    }
+
+    /// Bytes of a tile of this size.
+    pub fn bytes(&self, rows: u64, cols: u64) -> u64 {
+        let keys = if self.per_key > 0 { self.per_key * cols.max(BLOCK) } else { 0 };
+        self.per_entry * rows * cols + self.per_row * rows + self.per_col * cols + keys
+    }
+}
+
+/// The tiles of a loop, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tiling {
+    pub rows: u64,
+    pub cols: u64,
+    pub tile_rows: u64,
+    pub tile_cols: u64,
+}
+
+impl Tiling {
+    /// Tiles of about `wish` bytes; at most `most` where rows must stay whole.
+    ///
+    /// # Errors
+    /// The bytes that one row needs, where that is more than `most`.
+    pub fn new(body: &Loop, info: &KernelInfo, need: Need, wish: u64, most: u64) -> Result<Tiling, u64> {
+        let wish = wish.min(most);
+        if !body.by_rows {
+            let cols = body.rows * body.cols;
+            return Ok(Tiling { rows: 1, cols, tile_rows: 1, tile_cols: blocks(wish, need.per_entry, cols) });
+        }
+        let (rows, cols) = (body.rows, body.cols);
+        let one = need.bytes(1, cols);
+        if one > wish && body.phases.is_empty() && info.reductions.is_empty() {
+            // Nothing ranges over the row, so that it can be cut.
+            return Ok(Tiling { rows, cols, tile_rows: 1, tile_cols: blocks(wish, need.per_entry + need.per_col, cols) });
+        }
+        if one > most {
+            return Err(one);
+        }
+        let more = need.per_entry * cols + need.per_row;
+        let tile_rows = (1 + wish.saturating_sub(one) / more.max(1)).clamp(1, rows.max(1));
+        Ok(Tiling { rows, cols, tile_rows, tile_cols: cols })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        if self.rows == 0 || self.cols == 0 {
+            return 0;
+        }
+        self.rows.div_ceil(self.tile_rows) * self.cols.div_ceil(self.tile_cols)
+    }
+
+    /// The `index`-th.
+    pub fn tile(&self, index: u64) -> Tile {
+        let across = self.cols.div_ceil(self.tile_cols);
+        let (row, col) = (index / across * self.tile_rows, index % across * self.tile_cols);
+        Tile { row, rows: self.tile_rows.min(self.rows - row), col, cols: self.tile_cols.min(self.cols - col) }
+    }
+
+    /// The tile that holds the entry with this flat index.
+    pub fn holding(&self, entry: u64) -> u64 {
+        let across = self.cols.div_ceil(self.tile_cols);
+        (entry / self.cols / self.tile_rows) * across + entry % self.cols / self.tile_cols
+    }
+
+    /// Flat index of a tile's first entry.
+    pub fn first(&self, tile: &Tile) -> u64 {
+        tile.row * self.cols + tile.col
+    }
+}
+
+/// Columns of a tile: whole blocks, at least one, at most all.
+fn blocks(bytes: u64, per_entry: u64, cols: u64) -> u64 {
+    let blocks = (bytes / per_entry.max(1) / BLOCK).clamp(1, 1 << 20);
+    (blocks * BLOCK).min(cols.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> KernelInfo {
+        let operands = vec![(DType::BF16, Access::Dense); 2];
+        KernelInfo { symbol: "k".into(), operands, stores: vec![DType::BF16], reductions: vec![], params: 0, keys: 0, cuts: 0 }
+    }
+
+    fn body(rows: u64, cols: u64, by_rows: bool) -> Loop {
+        Loop {
+            kernel: 0,
+            rows,
+            cols,
+            by_rows,
+            operands: vec![],
+            params: vec![],
+            keys: vec![],
+            cuts: vec![],
+            first: 0,
+            phases: vec![],
+        }
+    }
+
+    #[test]
+    fn tiles_cover_a_loop_once() {
+        let need = Need { per_entry: 6, per_row: 4, per_col: 2, per_key: 0 };
+        for (rows, cols, by_rows) in
+            [(1, 1, false), (1, 4096, false), (1, 1_000_003, false), (70, 301, true), (3, 100_000, true), (0, 5, true), (5, 0, true)]
+        {
+            for wish in [1, 100_000, 1 << 20] {
+                let tiling = Tiling::new(&body(rows, cols, by_rows), &info(), need, wish, 1 << 20).unwrap();
+                let mut next = 0;
+                for i in 0..tiling.count() {
+                    let tile = tiling.tile(i);
+                    assert_eq!(tiling.first(&tile), next);
+                    assert!(tile.rows == 1 || tile.cols == cols);
+                    assert_eq!(tiling.holding(next), i);
+                    assert!(tile.len() > 0);
+                    next += tile.len();
+                    assert!(by_rows || tile.len() % BLOCK == 0 || next == cols);
+                }
+                assert_eq!(next, rows * cols, "{rows} {cols}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_must_stay_whole_and_does_not_fit_is_told() {
+        let mut info = info();
+        info.reductions.push(merge_abi::ReduceFn::Sum);
+        let need = Need { per_entry: 4, ..Need::default() };
+        assert_eq!(Tiling::new(&body(2, 1_000_000, true), &info, need, 1 << 20, 1 << 20), Err(4_000_000));
+        assert!(Tiling::new(&body(2, 1_000_000, true), &info, need, 1 << 20, 1 << 23).is_ok());
+    }
+}
