@@ -73,6 +73,9 @@ impl Pusher<'_> {
             } else if let Some(expr) = self.visit(node, view)? {
                 self.memo.insert((node, view), expr);
                 self.stack.truncate(depth - 1);
+            } else {
+                // Operands in the order in which they are written, which is that of the kernel's.
+                self.stack[depth..].reverse();
             }
         }
         Ok(self.memo[&(node, view)])

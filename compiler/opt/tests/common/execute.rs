@@ -218,9 +218,6 @@ fn select(keys: &[f64], k: f64) -> (f64, f64) {
     if k == 0 {
         return (f64::INFINITY, -1.0);
     }
-    if k == keys.len() {
-        return (f64::NEG_INFINITY, k as f64 - 1.0);
-    }
     let last = downwards(keys)[k - 1];
     (keys[last], last as f64)
 }
