@@ -99,7 +99,7 @@ fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result
 fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
     let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
     let Some(compiled) = &analysis.compiled else { return Ok(RECIPE_WRONG) };
-    print!("{}", merge_driver::describe_plan(&analysis, compiled, &options(limits)));
+    print!("{}", merge_driver::describe_plan(&analysis, compiled, &options(limits))?);
     Ok(FINE)
 }
 

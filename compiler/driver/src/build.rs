@@ -20,11 +20,14 @@ pub fn build(analysis: &Analysis, to: &Path, cpu: Option<&str>) -> Result<(), Er
     let cpu = match cpu {
         Some("native") => Cpu::Host,
         Some(name) => Cpu::Named(name.to_owned()),
-        None => Cpu::portable(),
+        None => merge_codegen::default_cpu(),
     };
     let plan = merge_runtime::encode_plan(&compiled.plan);
     let object = merge_codegen::executable_object(&compiled.kernels, &plan, &cpu)
-        .map_err(|e| if matches!(cpu, Cpu::Named(_)) { Error::usage(e.to_string()) } else { internal(e) })?;
+        .map_err(|e| match e {
+        merge_codegen::Error::Cpu(message) => Error::usage(message),
+        merge_codegen::Error::Internal(_) => internal(e),
+    })?;
 
     let object_file = beside(to, "o");
     std::fs::write(&object_file, object).map_err(|e| Error::world(format!("cannot write `{}`: {e}", object_file.display())))?;

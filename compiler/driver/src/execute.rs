@@ -25,5 +25,5 @@ pub fn run(analysis: &Analysis, options: &Options, progress: &dyn Progress) -> R
 }
 
 pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
-    Error::internal(format!("code generation failed: {error}"))
+    Error::internal(error.to_string())
 }

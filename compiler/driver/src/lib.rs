@@ -9,6 +9,7 @@
 mod analyse;
 mod build;
 mod embedded;
+mod describe;
 mod execute;
 mod modules;
 mod schemas;
@@ -17,6 +18,7 @@ mod tests_in_recipes;
 
 pub use analyse::{Analysis, Request, analyse};
 pub use build::build;
+pub use describe::describe_plan;
 pub use embedded::{error_page, error_pages, library};
 pub use execute::run;
 pub use stages::{Stage, emit};

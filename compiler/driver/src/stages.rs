@@ -24,7 +24,7 @@ pub enum Stage {
 pub fn emit(analysis: &Analysis, stage: Stage) -> Result<Option<String>, Error> {
     match stage {
         Stage::Ast => return Ok(Some(merge_grammar::print(&analysis.ast))),
-        Stage::Hir => return Ok(Some(merge_sema::print_hir(&analysis.hir))),
+        Stage::Hir => return Ok(Some(merge_sema::hir::print_hir(&analysis.hir))),
         Stage::Tir => return Ok(Some(merge_ir::tir::print(&analysis.elaborated.graph))),
         _ => {}
     }
@@ -34,7 +34,7 @@ pub fn emit(analysis: &Analysis, stage: Stage) -> Result<Option<String>, Error> 
         Stage::Dispatch => compiled.dispatch.clone(),
         Stage::Kir => kernels.iter().map(merge_ir::kir::print).collect::<Vec<_>>().join("\n"),
         Stage::Plan => merge_opt::print_plan(&compiled.plan),
-        Stage::Llvm => merge_codegen::llvm_ir(kernels).map_err(internal)?,
+        Stage::Llvm => merge_codegen::llvm_ir(kernels, &Cpu::Host).map_err(internal)?,
         _ => merge_codegen::assembly(kernels, &Cpu::Host).map_err(internal)?,
     }))
 }

@@ -24,6 +24,6 @@ pub mod resolve;
 pub mod schema;
 pub mod value;
 
-pub use elaborate::{Answers, Elaborated, TestCase, elaborate};
+pub use elaborate::{Answers, Elaborated, RuleShare, TestCase, elaborate};
 pub use resolve::{ModuleMissing, Modules, NoModules, resolve};
 pub use schema::{Checkpoints, OpenError, Schema, TensorInfo};

@@ -29,6 +29,7 @@ pub struct Cx<'p> {
     pub(super) opened: Vec<Opened>,
     pub(super) findings: Findings,
     pub(super) tests: Vec<TestCase>,
+    pub(super) rules: Vec<super::RuleShare>,
     /// Values of the settings, in the order of [`Graph::settings`].
     pub(super) setting_values: Vec<f64>,
     /// Names under which `--set` reaches a decision, with what is accepted.
@@ -83,6 +84,7 @@ impl<'p> Cx<'p> {
             opened: Vec::new(),
             findings: Findings::default(),
             tests: Vec::new(),
+            rules: Vec::new(),
             setting_values: Vec::new(),
             decisions: Vec::new(),
             fracs: FxHashMap::default(),

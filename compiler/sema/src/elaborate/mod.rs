@@ -66,10 +66,20 @@ pub struct TestCase {
     pub span: Span,
 }
 
+/// How many tensors a rule covers.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleShare {
+    /// Of the rule.
+    pub span: Span,
+    pub tensors: usize,
+}
+
 /// A recipe as a graph.
 #[derive(Clone, Debug, Default)]
 pub struct Elaborated {
     pub graph: Graph,
+    /// In the order of elaboration.
+    pub rules: Vec<RuleShare>,
     pub tests: Vec<TestCase>,
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -101,7 +111,7 @@ pub fn elaborate(program: &Program, sources: &Sources, checkpoints: &mut dyn Che
     }
     cx.check_answers();
     cx.report_promises();
-    Elaborated { graph: cx.graph, tests: cx.tests, diagnostics: cx.findings.finish(&cx.names) }
+    Elaborated { graph: cx.graph, rules: cx.rules, tests: cx.tests, diagnostics: cx.findings.finish(&cx.names) }
 }
 
 impl Cx<'_> {

@@ -3,6 +3,7 @@
 use super::context::{Cx, show_shape};
 use super::expressions::Frame;
 use super::model::Model;
+use super::RuleShare;
 use super::names::NameId;
 use crate::codes::{models as codes, types};
 use crate::coverage::{Subject, cover};
@@ -69,6 +70,10 @@ impl<'p> Cx<'p> {
         let called = if called.len() > 40 || called.contains('\n') { "the model" } else { called };
         let subject = Subject { tensors: &listed, name: called, span: of.span };
         let (coverage, found) = cover(rules, &subject, &|rule, capture, value| domains[rule].holds(capture, value));
+        for (i, rule) in rules.iter().enumerate() {
+            let tensors = coverage.rule_of.iter().filter(|r| **r == Some(i)).count();
+            self.rules.push(RuleShare { span: rule.span, tensors });
+        }
         let outer = self.tensor.take();
         for d in found {
             self.report(d);
