@@ -189,3 +189,53 @@ fn bytes_after_the_last_tensor() {
     let (bytes, start) = file_of(&[entry("x", "U8", "[2]", 0, 2)], 7);
     refused("tail", &bytes, start + 2, &["goes on for 5 bytes"]);
 }
+
+/// Every cut and every changed byte of a header is either refused in words, or leaves a header that keeps the invariants.
+#[test]
+fn no_cut_and_no_changed_byte_gets_past_the_checks() {
+    let bytes = good(
+        &[("a", DType::BF16, &[2, 3]), ("bc", DType::F32, &[]), ("d.0", DType::U8, &[0, 5])],
+        &[("format", "pt"), ("k", "v")],
+    );
+    let temp = Temp::new("header-mutants");
+    let path = temp.file("model.safetensors", []);
+    let data = 16;
+    let try_one = |mutant: &[u8], what: &str| {
+        let size = mutant.len() as u64;
+        // Files are slow to write, and only the length and cuts need one.
+        let found = if mutant.len() == bytes.len() && mutant[..8] == bytes[..8] {
+            parse(&mutant[8..mutant.len() - data], size, &path)
+        } else {
+            std::fs::write(&path, mutant).expect("writable");
+            read(&File::open(&path).expect("there"), size, &path)
+        };
+        match found {
+            Err(error) => {
+                assert!(
+                    error.message.contains("model.safetensors` is corrupt at byte") && error.help.is_some(),
+                    "{what}: {error}"
+                );
+                assert_eq!(error.exit_code(), 3);
+            }
+            Ok(header) => {
+                let mut reached = header.data_start;
+                for t in &header.tensors {
+                    assert_eq!(t.offset, reached, "{what}");
+                    assert_eq!(t.bytes, t.shape.iter().product::<u64>() * t.dtype.size(), "{what}");
+                    reached += t.bytes;
+                }
+                assert_eq!(reached, size, "{what}");
+            }
+        }
+    };
+    for length in 0..bytes.len() {
+        try_one(&bytes[..length], &format!("cut to {length}"));
+    }
+    for at in 0..bytes.len() - data {
+        for byte in [0, b'"', b'0', b'9', b'{', b'}', b',', b'\\', b'-', b'e', b' ', 0x80, 0xff] {
+            let mut mutant = bytes.clone();
+            mutant[at] = byte;
+            try_one(&mutant, &format!("byte {at} set to {byte}"));
+        }
+    }
+}
