@@ -78,10 +78,11 @@ impl Resolver<'_> {
         };
         let slots: Vec<Slot> = signature.params.iter().map(slot).collect();
         let shown: Vec<&str> = signature.params.iter().map(|p| p.name.as_str()).collect();
+        let broken = signature.broken;
         let (name, shown) = (signature.name.clone(), format!("{}({})", signature.name, shown.join(", ")));
         match self.arguments(&name, &shown, span, &slots, args) {
-            Some(args) => ExprKind::Call { callee: Callee::Fn(id), callee_span: span, args },
-            None => ExprKind::Error,
+            Some(args) if !broken => ExprKind::Call { callee: Callee::Fn(id), callee_span: span, args },
+            _ => ExprKind::Error,
         }
     }
 

@@ -97,6 +97,8 @@ struct Signature {
     /// Place among the items of its file.
     item: usize,
     params: Vec<ParamInfo>,
+    /// A type of it does not exist; calls of it are not followed.
+    broken: bool,
 }
 
 struct ParamInfo {

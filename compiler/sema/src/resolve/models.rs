@@ -44,10 +44,9 @@ impl Resolver<'_> {
             }
             ast::Lhs::Rest { shape, .. } => (Lhs::Rest, shape.as_ref().map(|s| self.rule_shape(s))),
             ast::Lhs::Module { pattern, function, argument, ty, .. } => {
-                let lhs = match self.rule_pattern(pattern) {
-                    Some((pattern, captures)) => Lhs::Module { pattern, captures },
-                    None => Lhs::Error,
-                };
+                if self.rule_pattern(pattern).is_none() {
+                    self.scope_is_broken();
+                }
                 self.later_module(lhs_span);
                 self.define_module(&function.text);
                 self.define(&argument.text, argument.span);
@@ -55,11 +54,11 @@ impl Resolver<'_> {
                     self.declare_dims(&[ty]);
                     self.ty(ty, &mut FxHashSet::default());
                 }
-                (lhs, None)
+                (Lhs::Error, None)
             }
             ast::Lhs::Error(_) => (Lhs::Error, None),
         };
-        if matches!(lhs, Lhs::Error) {
+        if matches!((&lhs, &rule.lhs), (Lhs::Error, ast::Lhs::Pattern { .. } | ast::Lhs::Error(_))) {
             // Its captures are not known, so names that are missing on the right are no news.
             self.scope_is_broken();
         }

@@ -1,6 +1,6 @@
 //! Files and what they take from each other.
 
-use super::{FileScope, ParamInfo, Resolver, Signature};
+use super::{FileScope, ParamInfo, Resolver, Signature, types};
 use crate::codes::names::{DEFINED_TWICE, NOT_IN_MODULE, PRIVATE, UNKNOWN_MODULE};
 use crate::hir::FnId;
 use merge_base::{Diagnostic, FileId, Span, did_you_mean, list_names};
@@ -28,6 +28,7 @@ impl Resolver<'_> {
                 file: index,
                 item: at,
                 params: params.collect(),
+                broken: f.params.iter().map(|p| &p.ty).chain([&f.result]).any(|t| !types::is_known(t)),
             });
             self.fns.push(None);
             self.edges.push(Vec::new());
@@ -123,17 +124,14 @@ impl Resolver<'_> {
     /// A function of another file, if it may be used.
     fn exported(&mut self, target: usize, path: &[String], name: &ast::Name) -> Option<FnId> {
         let dotted = path.join(".");
+        if name.text.starts_with('_') {
+            let message = format!("`{}` stays in its file: its name starts with `_`", name.text);
+            let d = Diagnostic::new(PRIVATE, message, name.span, "private").help("use a function without `_`, or copy this one");
+            self.report(d);
+            return None;
+        }
         let scope = &self.files[target];
         if let Some(id) = scope.fns.get(&name.text) {
-            if name.text.starts_with('_') {
-                let own = self.signatures[id.0 as usize].span;
-                let message = format!("`{}` stays in its file: its name starts with `_`", name.text);
-                let d = Diagnostic::new(PRIVATE, message, name.span, "private")
-                    .label(own, "defined here")
-                    .help("use a function without `_`, or copy this one");
-                self.report(d);
-                return None;
-            }
             return Some(*id);
         }
         if scope.broken {

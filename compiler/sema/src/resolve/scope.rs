@@ -22,6 +22,8 @@ pub(super) struct Body {
     pub file: usize,
     pub locals: Vec<Local>,
     used: Vec<bool>,
+    /// Definitions that something above them wanted to use.
+    wanted: Vec<Span>,
     scopes: Vec<Scope>,
 }
 
@@ -40,7 +42,7 @@ struct Scope {
 
 impl Body {
     pub(super) fn new(owner: Owner, file: usize) -> Body {
-        Body { owner, file, locals: Vec::new(), used: Vec::new(), scopes: vec![Scope::default()] }
+        Body { owner, file, locals: Vec::new(), used: Vec::new(), wanted: Vec::new(), scopes: vec![Scope::default()] }
     }
 
     pub(super) fn top() -> Body {
@@ -116,6 +118,9 @@ impl Resolver<'_> {
     /// Defines a variable in the current scope.
     pub(super) fn define(&mut self, name: &str, span: Span) -> LocalId {
         let id = self.local(name, span);
+        if self.body.wanted.contains(&span) {
+            self.body.use_(id);
+        }
         let mut first = None;
         if let Some(scope) = self.body.scopes.last_mut() {
             first = scope.names.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
@@ -191,6 +196,7 @@ impl Resolver<'_> {
             let message = format!("`{name}` is used before it is defined");
             let d = Diagnostic::new(USED_TOO_EARLY, message, span, if inside { "inside its own definition" } else { "used here" });
             let d = if inside { d } else { d.label(later, "defined here") };
+            self.body.wanted.push(later);
             self.report(d.help("a `let` sees only what stands above it; move the definition up"));
             return;
         }
@@ -224,7 +230,12 @@ impl Resolver<'_> {
         }
         let d = Diagnostic::new(UNKNOWN_NAME, format!("unknown name `{name}`"), span, "not defined here");
         let visible = self.visible_variables();
-        let d = match did_you_mean(name, visible.iter().map(String::as_str)) {
+        let close = did_you_mean(name, visible.iter().map(String::as_str));
+        if let Some(close) = close {
+            // What was probably meant is not unused.
+            self.variable(close);
+        }
+        let d = match close {
             Some(close) => d.help(format!("did you mean `{close}`?")).fix(format!("write `{close}`"), span, close),
             None => d.help(format!("define it above: `let {name} = ..`")),
         };

@@ -2,7 +2,7 @@
 
 use super::Resolver;
 use crate::codes::names::{BAD_HOLE, WILDCARD_IN_NAME};
-use crate::hir::{ExprKind, Str, StrPart};
+use crate::hir::{Expr, ExprKind, Str, StrPart};
 use crate::pattern::{Piece, Place, hole_spans, is_pattern, parse, place_in};
 use merge_base::Diagnostic;
 use merge_grammar::ast;
@@ -17,7 +17,7 @@ impl Resolver<'_> {
                 let d = Diagnostic::new(BAD_HOLE, "this brace has no partner", span, "in this string")
                     .help("braces hold an expression: `\"layer.{l}\"`");
                 self.report(d);
-                return Str { parts: Vec::new(), span: s.span };
+                return poison(s);
             }
         };
         let mut parts = Vec::new();
@@ -32,7 +32,7 @@ impl Resolver<'_> {
                         let d = Diagnostic::new(BAD_HOLE, "there is nothing between these braces", span, "empty")
                             .help("braces hold an expression: `\"layer.{l}\"`");
                         self.report(d);
-                        continue;
+                        return poison(s);
                     }
                     let value = self.parsed(inner, place_in(s, start..start + inner.len()));
                     parts.push(StrPart::Hole(value));
@@ -64,8 +64,13 @@ impl Resolver<'_> {
             let d = Diagnostic::new(WILDCARD_IN_NAME, "a block gives tensors by their full names", s.span, "this is a pattern")
                 .help("capture the part in the rule, `{part: **}`, and write it here: `\"mlp.{part}\"`");
             self.report(d);
-            return Str { parts: Vec::new(), span: s.span };
+            return poison(s);
         }
         self.string(s)
     }
+}
+
+/// A string about which something was reported.
+fn poison(s: &ast::Str) -> Str {
+    Str { parts: vec![StrPart::Hole(Expr { kind: ExprKind::Error, span: s.span })], span: s.span }
 }

@@ -22,6 +22,22 @@ const TYPES: &[(&str, TypeName)] = &[
     ("axis", TypeName::Axis),
 ];
 
+/// Whether a type can be resolved.
+pub(super) fn is_known(ty: &ast::Type) -> bool {
+    match ty {
+        ast::Type::Named { name, dims, .. } => {
+            TYPES.iter().any(|(n, kind)| *n == name.text && (dims.is_none() || takes_dims(*kind)))
+        }
+        ast::Type::List(inner, _) => is_known(inner),
+        ast::Type::Tuple(parts, _) => parts.iter().all(is_known),
+        ast::Type::Error(_) => false,
+    }
+}
+
+fn takes_dims(kind: TypeName) -> bool {
+    matches!(kind, TypeName::Weight | TypeName::Delta | TypeName::Tensor | TypeName::Affine)
+}
+
 impl Resolver<'_> {
     /// Defines the dims that stand alone somewhere in these types and are no variables yet, so that an
     /// equation may come before the place that binds.
@@ -60,8 +76,7 @@ impl Resolver<'_> {
                     self.report(d);
                     return Type::Error;
                 };
-                let takes_dims = matches!(kind, TypeName::Weight | TypeName::Delta | TypeName::Tensor | TypeName::Affine);
-                if dims.is_some() && !takes_dims {
+                if dims.is_some() && !takes_dims(*kind) {
                     let message = format!("`{}` has no dims", name.text);
                     let d = Diagnostic::new(UNKNOWN_TYPE, message, *span, "dims are for tensors")
                         .help(format!("write `{}`; a list is `[{}]`", name.text, name.text))
