@@ -21,8 +21,8 @@ mod text;
 
 pub use jit::Jit;
 pub use object::{assembly, compile, executable_object, llvm_ir};
-pub use target::{Cpu, default_cpu};
 pub(crate) use target::Shape;
+pub use target::{Cpu, default_cpu};
 
 /// Why there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]

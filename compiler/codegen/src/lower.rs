@@ -34,7 +34,10 @@ pub(crate) fn lower(kernel: &Kernel, shape: &Shape, linkage: &str) -> String {
         operands: vec![],
         stores: vec![],
     };
-    f.t.outside(format_args!("define {linkage} void @{}(ptr nocapture noundef readonly %args) nounwind \"no-builtins\" {{", kernel.name));
+    f.t.outside(format_args!(
+        "define {linkage} void @{}(ptr nocapture noundef readonly %args) nounwind \"no-builtins\" {{",
+        kernel.name
+    ));
     f.entry();
     f.rows();
     f.t.outside("}\n");
@@ -220,8 +223,8 @@ impl Function<'_> {
         let (in_elements, out_elements) = self.elements();
         let (before, mut after) = (self.accumulators(), self.accumulators());
         self.t.label("main");
-        self.t.define("%i", "phi i64 [ 0, %row ], [ %i.next, %main ]");
-        self.phis(&before, None, "row", &after, "main");
+        self.t.define("%i", "phi i64 [ 0, %row ], [ %i.next, %main.latch ]");
+        self.phis(&before, None, "row", &after, "main.latch");
         let ins = self.moved(in_ptrs, &in_elements, "%i");
         let outs = self.moved(out_ptrs, &out_elements, "%i");
         self.t.define("%i.flat", "add i64 %row.flat, %i");
@@ -243,6 +246,8 @@ impl Function<'_> {
             }
         }
         self.name_final(&mut after, &state);
+        self.t.line("br label %main.latch");
+        self.t.label("main.latch");
         self.t.define("%i.next", format_args!("add nuw i64 %i, {}", self.block));
         self.t.define("%i.more", "icmp ult i64 %i.next, %end");
         self.t.line("br i1 %i.more, label %main, label %rest.head");
@@ -319,8 +324,8 @@ impl Function<'_> {
         let (start, before) = (self.accumulators(), self.accumulators());
         let (mut after, end) = (self.accumulators(), self.accumulators());
         self.t.label("rest.head");
-        self.t.define("%j.first", "phi i64 [ 0, %row ], [ %end, %main ]");
-        self.phis(&start, None, "row", after_main, "main");
+        self.t.define("%j.first", "phi i64 [ 0, %row ], [ %end, %main.latch ]");
+        self.phis(&start, None, "row", after_main, "main.latch");
         self.t.define("%has.rest", "icmp ult i64 %j.first, %cols");
         self.t.line("br i1 %has.rest, label %rest, label %done");
 
@@ -334,16 +339,13 @@ impl Function<'_> {
         let ins = self.moved(in_ptrs, &in_elements, "%j");
         let outs = self.moved(out_ptrs, &out_elements, "%j");
         self.t.line("br i1 %full, label %rest.body, label %copy.in");
-        let pairs: Vec<_> = (0..ins.len()).filter(|n| !ins[*n].is_empty()).map(|n| (ins[n].clone(), format!("%in{n}"), in_elements[n])).collect();
+        let pairs: Vec<_> =
+            (0..ins.len()).filter(|n| !ins[*n].is_empty()).map(|n| (ins[n].clone(), format!("%in{n}"), in_elements[n])).collect();
         self.copy_loop("copy.in", "rest", "rest.body", &pairs);
 
         self.t.label("rest.body");
         let choose = |t: &mut Text, ptr: &String, buffer: String| {
-            if ptr.is_empty() {
-                String::new()
-            } else {
-                t.op(format_args!("phi ptr [ {ptr}, %rest ], [ {buffer}, %copy.in ]"))
-            }
+            if ptr.is_empty() { String::new() } else { t.op(format_args!("phi ptr [ {ptr}, %rest ], [ {buffer}, %copy.in ]")) }
         };
         let here_in: Vec<_> = ins.iter().enumerate().map(|(n, ptr)| choose(&mut self.t, ptr, format!("%in{n}"))).collect();
         let here_out: Vec<_> = outs.iter().enumerate().map(|(n, ptr)| choose(&mut self.t, ptr, format!("%out{n}"))).collect();
@@ -354,8 +356,9 @@ impl Function<'_> {
         }
         self.name_final(&mut after, &state);
         self.t.line("br i1 %full, label %rest.latch, label %copy.out");
+        let last = self.t.block.clone();
         let pairs: Vec<_> = (0..outs.len()).map(|n| (format!("%out{n}"), outs[n].clone(), out_elements[n])).collect();
-        self.copy_loop("copy.out", "rest.body", "rest.latch", &pairs);
+        self.copy_loop("copy.out", &last, "rest.latch", &pairs);
 
         self.t.label("rest.latch");
         self.t.define("%j.next", format_args!("add i64 %j, {LANES}"));

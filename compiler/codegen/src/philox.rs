@@ -10,42 +10,72 @@ const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u64; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const LOW: &str = "splat (i64 4294967295)";
 
-/// The keys of ten rounds, in every lane.
-pub(crate) struct RoundKeys(Vec<[String; 2]>);
+const ROUNDS: u64 = 10;
+
+/// The keys of the rounds: an array on the stack, two i64 for each.
+pub(crate) struct RoundKeys(String);
 
 /// Prepares the key, an i64 scalar.
 pub(crate) fn round_keys(t: &mut Text, key: &str) -> RoundKeys {
     let low = t.op(format_args!("and i64 {key}, 4294967295"));
     let high = t.op(format_args!("lshr i64 {key}, 32"));
-    let mut rounds = Vec::with_capacity(10);
-    for round in 0..10u64 {
-        rounds.push([(&low, WEYL[0]), (&high, WEYL[1])].map(|(part, step)| {
-            let sum = t.op(format_args!("add i64 {part}, {}", step.wrapping_mul(round) & 0xffff_ffff));
-            t.splat("i64", &sum)
-        }));
+    let array = t.op(format_args!("alloca [{} x i64], align 16", 2 * ROUNDS));
+    for round in 0..ROUNDS {
+        for (half, part, step) in [(0, &low, WEYL[0]), (1, &high, WEYL[1])] {
+            // The upper half of the sum is rubbish too.
+            let sum = t.op(format_args!("add i64 {part}, {}", step * round));
+            let ptr = t.op(format_args!("getelementptr inbounds i64, ptr {array}, i64 {}", 2 * round + half));
+            t.line(format_args!("store i64 {sum}, ptr {ptr}, align 8"));
+        }
     }
-    RoundKeys(rounds)
+    RoundKeys(array)
 }
 
-/// The four words of the counters in `block` (a vector of i64), in the low halves of i64 lanes.
+/// The four words of the counters in `block` (a vector of i64), in the low halves of i64 lanes. Writes a
+/// loop, since ten rounds side by side take LLVM several times longer and run no faster; ends in a new block.
 pub(crate) fn words(t: &mut Text, keys: &RoundKeys, block: &str) -> [String; 4] {
     let vl = t.vl.clone();
     let high = t.op(format_args!("lshr {vl} {block}, splat (i64 32)"));
-    let zero = "zeroinitializer".to_string();
-    let mut c = [block.to_string(), high, zero.clone(), zero];
-    for round in &keys.0 {
-        let [p, q] = [(&c[0], MULTIPLIERS[0]), (&c[2], MULTIPLIERS[1])].map(|(word, factor)| {
+    let start = [block, &high, "zeroinitializer", "zeroinitializer"];
+    let from = t.block.clone();
+    let id = t.name();
+    let label = format!("rounds.{}", &id[1..]);
+    t.line(format_args!("br label %{label}"));
+    t.label(&label);
+    t.define(&format!("{id}.n"), format_args!("phi i64 [ 0, %{from} ], [ {id}.next, %{label} ]"));
+    let mut c: [String; 4] = std::array::from_fn(|w| format!("{id}.c{w}"));
+    for w in 0..4 {
+        t.define(&c[w], format_args!("phi {vl} [ {}, %{from} ], [ {id}.d{w}, %{label} ]", start[w]));
+    }
+    for round in 0..2 {
+        let mut mixed = Vec::with_capacity(2);
+        let products = [(&c[0], MULTIPLIERS[0]), (&c[2], MULTIPLIERS[1])].map(|(word, factor)| {
             let word = t.op(format_args!("and {vl} {word}, {LOW}"));
             t.op(format_args!("mul nuw {vl} {word}, splat (i64 {factor})"))
         });
-        let [even, odd] = [(&q, &c[1], &round[0]), (&p, &c[3], &round[1])].map(|(product, word, key)| {
-            let high = t.op(format_args!("lshr {vl} {product}, splat (i64 32)"));
-            let mixed = t.op(format_args!("xor {vl} {high}, {word}"));
-            t.op(format_args!("xor {vl} {mixed}, {key}"))
-        });
-        c = [even, q, odd, p];
+        for half in 0..2 {
+            let at = t.op(format_args!("add i64 {id}.n, {}", 2 * round + half));
+            let ptr = t.op(format_args!("getelementptr inbounds i64, ptr {}, i64 {at}", keys.0));
+            let key = t.op(format_args!("load i64, ptr {ptr}, align 8"));
+            let key = t.splat("i64", &key);
+            let high = t.op(format_args!("lshr {vl} {}, splat (i64 32)", products[1 - half]));
+            let both = t.op(format_args!("xor {vl} {high}, {}", c[2 * half + 1]));
+            mixed.push(t.op(format_args!("xor {vl} {both}, {key}")));
+        }
+        let [p, q] = products;
+        let odd = mixed.swap_remove(1);
+        c = [mixed.swap_remove(0), q, odd, p];
     }
-    c
+    for (w, c) in c.iter().enumerate() {
+        // A name for the phi; LLVM removes the addition.
+        t.define(&format!("{id}.d{w}"), format_args!("add {vl} {c}, zeroinitializer"));
+    }
+    t.define(&format!("{id}.next"), format_args!("add i64 {id}.n, 4"));
+    t.define(&format!("{id}.more"), format_args!("icmp ult i64 {id}.next, {}", 2 * ROUNDS));
+    let done = format!("{label}.done");
+    t.line(format_args!("br i1 {id}.more, label %{label}, label %{done}"));
+    t.label(&done);
+    std::array::from_fn(|w| format!("{id}.d{w}"))
 }
 
 /// A word's upper 24 bits as a number in `[0, 1)`.

@@ -68,6 +68,9 @@ pub(crate) fn machine(cpu: &Cpu) -> Result<(TargetMachine, Shape), Error> {
     let (name, features, shape) = match cpu {
         Cpu::Host => {
             let features = TargetMachine::get_host_cpu_features().to_string();
+            if cfg!(target_arch = "x86_64") && !features.split(',').any(|f| f == "+sse4.1") {
+                return Err(Error::Cpu("this computer's CPU lacks SSE4.1, which kernels need; use a newer one".into()));
+            }
             let shape = host_shape(&features);
             (TargetMachine::get_host_cpu_name().to_string(), features, shape)
         }

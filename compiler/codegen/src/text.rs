@@ -6,6 +6,8 @@ use std::fmt::{Display, Write};
 pub(crate) struct Text {
     out: String,
     next: u32,
+    /// The block that is being written.
+    pub block: String,
     /// Lanes of a vector: 8 or 16.
     pub width: u32,
     /// Vectors of f32, i32, i64, f64 and truth values.
@@ -22,6 +24,7 @@ impl Text {
         Text {
             out: String::with_capacity(1 << 14),
             next: 0,
+            block: String::new(),
             width,
             vf: vector("float"),
             vi: vector("i32"),
@@ -42,6 +45,7 @@ impl Text {
 
     /// Begins the block `name`.
     pub fn label(&mut self, name: &str) {
+        self.block = name.into();
         let _ = writeln!(self.out, "{name}:");
     }
 

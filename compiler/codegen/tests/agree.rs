@@ -36,7 +36,16 @@ fn random_kernel(rng: &mut Rng, name: String, size: usize) -> Kernel {
         let (m, n) = (rng.pick(&masks), rng.pick(&masks));
         let (i, j) = (rng.pick(&ints), rng.pick(&ints));
         use BinaryFn::*;
-        let exact = [UnaryFn::Abs, UnaryFn::Neg, UnaryFn::Sign, UnaryFn::Sqrt, UnaryFn::Floor, UnaryFn::Ceil, UnaryFn::Round, UnaryFn::Trunc];
+        let exact = [
+            UnaryFn::Abs,
+            UnaryFn::Neg,
+            UnaryFn::Sign,
+            UnaryFn::Sqrt,
+            UnaryFn::Floor,
+            UnaryFn::Ceil,
+            UnaryFn::Round,
+            UnaryFn::Trunc,
+        ];
         let inst = match rng.below(24) {
             0 if params > 0 => Inst::Param(rng.below(params as usize) as u32),
             1 if keys > 0 => Inst::Uniform(rng.below(keys as usize) as u32),
@@ -90,7 +99,16 @@ fn random_kernel(rng: &mut Rng, name: String, size: usize) -> Kernel {
 }
 
 fn empty() -> Kernel {
-    Kernel { name: String::new(), operands: vec![], params: 0, keys: 0, cuts: 0, body: vec![], stores: vec![], reductions: vec![] }
+    Kernel {
+        name: String::new(),
+        operands: vec![],
+        params: 0,
+        keys: 0,
+        cuts: 0,
+        body: vec![],
+        stores: vec![],
+        reductions: vec![],
+    }
 }
 
 /// Compares a compiled kernel with the interpreter on several extents.

@@ -26,7 +26,20 @@ impl Rng {
     /// Mostly ordinary numbers, some that are special, some that are any bits at all.
     pub fn float(&mut self) -> f32 {
         match self.below(12) {
-            0 => self.pick(&[0.0, -0.0, 1.0, -1.0, f32::INFINITY, -f32::INFINITY, f32::NAN, 1e-40, -1e38, 65_520.0, 65_519.9, 6e-8]),
+            0 => self.pick(&[
+                0.0,
+                -0.0,
+                1.0,
+                -1.0,
+                f32::INFINITY,
+                -f32::INFINITY,
+                f32::NAN,
+                1e-40,
+                -1e38,
+                65_520.0,
+                65_519.9,
+                6e-8,
+            ]),
             1 => f32::from_bits(self.next() as u32),
             2 => (self.below(9) as f32 - 4.0) * 0.5,
             _ => ((self.next() >> 40) as f32 / 16_777_216.0 - 0.5) * self.pick(&[0.1, 1.0, 8.0, 300.0]),
