@@ -31,7 +31,7 @@ pub fn emit(analysis: &Analysis, stage: Stage) -> Result<Option<String>, Error> 
     let Some(compiled) = &analysis.compiled else { return Ok(None) };
     let kernels = &compiled.kernels;
     Ok(Some(match stage {
-        Stage::Dispatch => compiled.dispatch.clone(),
+        Stage::Dispatch => merge_opt::print_dispatch(&compiled.optimised),
         Stage::Kir => kernels.iter().map(merge_ir::kir::print).collect::<Vec<_>>().join("\n"),
         Stage::Plan => merge_opt::print_plan(&compiled.plan),
         Stage::Llvm => merge_codegen::llvm_ir(kernels, &Cpu::Host).map_err(internal)?,

@@ -36,16 +36,26 @@ pub(crate) enum Expr {
     Load(SourceId, ViewId),
     Uniform(RandomKey),
     /// `(index of the loop / stride) % len`.
-    Coord { stride: u64, len: u64 },
+    Coord {
+        stride: u64,
+        len: u64,
+    },
     Unary(UnaryFn, ExprId),
     Binary(BinaryFn, ExprId, ExprId),
     Select(ExprId, ExprId, ExprId),
     /// Whether the key is among those that the mask selects.
-    Chosen { mask: NodeId, key: ExprId, at: At },
+    Chosen {
+        mask: NodeId,
+        key: ExprId,
+        at: At,
+    },
     /// A value of each row.
     Row(u32),
     /// Whether the key is among those selected in its row.
-    RowChosen { stat: u32, key: ExprId },
+    RowChosen {
+        stat: u32,
+        key: ExprId,
+    },
 }
 
 /// Where an entry lies in the tensor that a selection ranges over.
@@ -68,7 +78,10 @@ pub(crate) struct RowStat {
 pub(crate) enum RowKind {
     Reduce(ReduceFn),
     /// The k-th largest; with the flag, k is at least 1.
-    Select { k: NodeId, at_least_one: bool },
+    Select {
+        k: NodeId,
+        at_least_one: bool,
+    },
 }
 
 /// What one loop computes.

@@ -9,7 +9,7 @@
 
 use crate::cluster::{Cluster, Expr};
 use crate::codes::NOT_YET;
-use crate::push_views::{Refusal, Stop, push};
+use crate::push_views::{Joints, Refusal, Stop, push};
 use crate::view::compose;
 use merge_abi::{DType, ReduceFn, View};
 use merge_base::Diagnostic;
@@ -52,11 +52,24 @@ pub(crate) struct Place {
 /// One pass.
 #[derive(Debug)]
 pub(crate) enum Group {
-    Copy { from: (SourceId, View), to: Place },
-    Map { cluster: Cluster, dtype: DType, to: Place },
-    Reduce { stats: Vec<(ReduceFn, NodeId)>, parts: Vec<Part> },
+    Copy {
+        from: (SourceId, View),
+        to: Place,
+    },
+    Map {
+        cluster: Cluster,
+        dtype: DType,
+        to: Place,
+    },
+    Reduce {
+        stats: Vec<(ReduceFn, NodeId)>,
+        parts: Vec<Part>,
+    },
     /// The selections are indices into [`Dispatch::selections`].
-    Select { selections: Vec<u32>, parts: Vec<Part> },
+    Select {
+        selections: Vec<u32>,
+        parts: Vec<Part>,
+    },
 }
 
 /// A piece of the vector that a statistic ranges over.
@@ -71,6 +84,7 @@ pub(crate) struct Part {
 pub(crate) fn fuse(graph: &Graph) -> Dispatch {
     let mut f = Fuser {
         graph,
+        joints: Joints::new(graph),
         levels: levels(graph),
         seen: vec![false; graph.len()],
         waiting: BTreeMap::new(),
@@ -95,8 +109,12 @@ pub(crate) fn fuse(graph: &Graph) -> Dispatch {
     f.d
 }
 
+/// Statistics by how many entries they range over.
+type ByEntries<T> = Vec<(u64, Vec<T>)>;
+
 struct Fuser<'g> {
     graph: &'g Graph,
+    joints: Joints,
     /// How many passes must come before a node can be computed.
     levels: Vec<u32>,
     /// Scalars and masks whose statistics are scheduled or waiting.
@@ -116,7 +134,7 @@ impl Fuser<'_> {
             return;
         }
         let read_scalars = is_entry(self.graph, node);
-        let pieces = match pieces(self.graph, &[node], entries, read_scalars) {
+        let pieces = match self.pieces(&[node], entries, read_scalars) {
             Ok(pieces) => pieces,
             Err(refusal) => return self.refuse(refusal, name),
         };
@@ -171,8 +189,9 @@ impl Fuser<'_> {
         let mut steps: Vec<Vec<Group>> = Vec::new();
         let mut first_refusal = None;
         while let Some((_, nodes)) = self.waiting.pop_last() {
-            let mut reductions: Vec<(u64, Vec<(ReduceFn, NodeId, NodeId)>)> = Vec::new();
-            let mut selections: Vec<(u64, Vec<u32>)> = Vec::new();
+            // By number of entries: function, input and node; and selections.
+            let mut reductions: ByEntries<(ReduceFn, NodeId, NodeId)> = Vec::new();
+            let mut selections: ByEntries<u32> = Vec::new();
             for node in nodes {
                 match &self.graph.node(node).op {
                     Op::Kth { input, k, .. } => self.selection(node, *input, *k, true, &mut selections),
@@ -185,10 +204,15 @@ impl Fuser<'_> {
             let mut groups = Vec::new();
             for (entries, stats) in reductions {
                 let inputs: Vec<NodeId> = stats.iter().map(|s| s.1).collect();
-                let built = self.parts(&inputs, entries, |_| Ok(()), |parts, which| {
-                    let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
-                    Group::Reduce { stats, parts }
-                });
+                let built = self.parts(
+                    &inputs,
+                    entries,
+                    |_| Ok(()),
+                    |parts, which| {
+                        let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
+                        Group::Reduce { stats, parts }
+                    },
+                );
                 collect(built, &mut groups, &mut first_refusal);
             }
             for (entries, which) in selections {
@@ -204,8 +228,9 @@ impl Fuser<'_> {
                     });
                     if follows || !cut { Ok(()) } else { Err(out_of_order(graph, inputs[0])) }
                 };
-                let built = self.parts(&inputs, entries, in_order, |parts, chosen| {
-                    Group::Select { selections: chosen.iter().map(|i| which[*i]).collect(), parts }
+                let built = self.parts(&inputs, entries, in_order, |parts, chosen| Group::Select {
+                    selections: chosen.iter().map(|i| which[*i]).collect(),
+                    parts,
                 });
                 collect(built, &mut groups, &mut first_refusal);
             }
@@ -224,7 +249,7 @@ impl Fuser<'_> {
         self.graph.shape(node).iter().product()
     }
 
-    fn selection(&mut self, node: NodeId, input: NodeId, k: NodeId, kth: bool, new: &mut Vec<(u64, Vec<u32>)>) {
+    fn selection(&mut self, node: NodeId, input: NodeId, k: NodeId, kth: bool, new: &mut ByEntries<u32>) {
         // A constant k of 1 or more asks the same of both.
         let safe = matches!(self.graph.node(k).op, Op::Const(bits) if f64::from_bits(bits) >= 1.0);
         let at_least_one = kth && !safe;
@@ -248,7 +273,7 @@ impl Fuser<'_> {
     ) -> Vec<Result<Group, Refusal>> {
         let build = |which: &[usize]| {
             let nodes: Vec<NodeId> = which.iter().map(|i| inputs[*i]).collect();
-            let pieces = pieces(self.graph, &nodes, entries, nodes.iter().any(|n| is_entry(self.graph, *n)))?;
+            let pieces = self.pieces(&nodes, entries, nodes.iter().any(|n| is_entry(self.graph, *n)))?;
             check(&pieces)?;
             let mut start = 0;
             let part = |(_, cluster): (View, Cluster)| {
@@ -262,6 +287,30 @@ impl Fuser<'_> {
             Err(_) if inputs.len() > 1 => all.iter().map(|i| build(&[*i])).collect(),
             built => vec![built],
         }
+    }
+
+    /// The clusters of `roots`, all of `entries` entries, one for each piece into which concatenations cut them.
+    fn pieces(&self, roots: &[NodeId], entries: u64, read_scalars: bool) -> Result<Vec<(View, Cluster)>, Refusal> {
+        let mut todo = vec![View::whole(entries)];
+        let mut done = Vec::new();
+        while let Some(view) = todo.pop() {
+            let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, view.clone())).collect();
+            match push(self.graph, &self.joints, &seen, read_scalars) {
+                Ok(cluster) => done.push((view, cluster)),
+                Err(Stop::NotYet(refusal)) => return Err(refusal),
+                Err(Stop::Split(pieces)) => {
+                    for piece in pieces.iter().rev() {
+                        let piece = compose(piece, &view).ok_or_else(|| Refusal {
+                            span: self.graph.node(roots[0]).span,
+                            what: "this combination of joined and reshaped tensors is not there yet".into(),
+                            help: "join the tensors last, or save the intermediate model".into(),
+                        })?;
+                        todo.push(piece);
+                    }
+                }
+            }
+        }
+        Ok(done)
     }
 
     fn refuse(&mut self, refusal: Refusal, name: &str) {
@@ -291,7 +340,7 @@ fn collect(built: Vec<Result<Group, Refusal>>, groups: &mut Vec<Group>, refusal:
     }
 }
 
-fn join<T>(groups: &mut Vec<(u64, Vec<T>)>, entries: u64, item: T) {
+fn join<T>(groups: &mut ByEntries<T>, entries: u64, item: T) {
     match groups.iter_mut().find(|g| g.0 == entries) {
         Some((_, items)) => items.push(item),
         None => groups.push((entries, vec![item])),
@@ -304,30 +353,6 @@ fn out_of_order(graph: &Graph, node: NodeId) -> Refusal {
         what: "the largest entries of tensors joined along an inner axis are not there yet".into(),
         help: "join them along the first axis, or select before joining".into(),
     }
-}
-
-/// The clusters of `roots`, all of `entries` entries, one for each piece into which concatenations cut them.
-fn pieces(graph: &Graph, roots: &[NodeId], entries: u64, read_scalars: bool) -> Result<Vec<(View, Cluster)>, Refusal> {
-    let mut todo = vec![View::whole(entries)];
-    let mut done = Vec::new();
-    while let Some(view) = todo.pop() {
-        let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, view.clone())).collect();
-        match push(graph, &seen, read_scalars) {
-            Ok(cluster) => done.push((view, cluster)),
-            Err(Stop::NotYet(refusal)) => return Err(refusal),
-            Err(Stop::Split(pieces)) => {
-                for piece in pieces.iter().rev() {
-                    let piece = compose(piece, &view).ok_or_else(|| Refusal {
-                        span: graph.node(roots[0]).span,
-                        what: "this combination of joined and reshaped tensors is not there yet".into(),
-                        help: "join the tensors last, or save the intermediate model".into(),
-                    })?;
-                    todo.push(piece);
-                }
-            }
-        }
-    }
-    Ok(done)
 }
 
 /// What a cluster only copies, if it is stored in this dtype already.

@@ -44,8 +44,6 @@ pub struct Compiled {
     pub plan: Plan,
     /// In the order of the plan's kernels, functions expanded.
     pub kernels: Vec<kir::Kernel>,
-    /// The dispatch graph as text.
-    pub dispatch: String,
     pub diagnostics: Vec<Diagnostic>,
     /// The graph after `simplify`.
     pub optimised: tir::Graph,
@@ -57,14 +55,20 @@ pub fn compile(graph: &tir::Graph, recipe: Recipe) -> Compiled {
     let optimised = simplify::simplify(graph);
     check("simplify", || tir::verify(&optimised));
     let dispatch = fuse::fuse(&optimised);
-    let text = print_dispatch::print_dispatch(&optimised, &dispatch);
     if !dispatch.diagnostics.is_empty() {
-        return Compiled { dispatch: text, diagnostics: dispatch.diagnostics, optimised, ..Compiled::default() };
+        return Compiled { diagnostics: dispatch.diagnostics, optimised, ..Compiled::default() };
     }
     let (plan, kernels) = schedule::schedule(&optimised, &dispatch, recipe);
-    check("outline", || kernels.list.iter().flat_map(|k| kir::verify(k).into_iter().map(|p| format!("{}: {p}", k.name))).collect());
+    check("outline", || {
+        kernels.list.iter().flat_map(|k| kir::verify(k).into_iter().map(|p| format!("{}: {p}", k.name))).collect()
+    });
     check("schedule", || verify_plan(&plan));
-    Compiled { plan, kernels: kernels.list, dispatch: text, diagnostics: Vec::new(), optimised }
+    Compiled { plan, kernels: kernels.list, diagnostics: Vec::new(), optimised }
+}
+
+/// The dispatch graph of a simplified graph ([`Compiled::optimised`]) as text.
+pub fn print_dispatch(optimised: &tir::Graph) -> String {
+    print_dispatch::print_dispatch(optimised, &fuse::fuse(optimised))
 }
 
 /// In debug builds, stops at the pass that broke an invariant.

@@ -17,7 +17,8 @@ pub fn print_plan(plan: &Plan) -> String {
     }
     for o in &plan.outputs {
         let bytes: u64 = o.tensors.iter().map(|t| t.bytes()).sum();
-        let _ = writeln!(out, "  output {}: {} of {}, {}", o.path, o.role.word(), counted(o.tensors.len(), "tensor"), size(bytes));
+        let _ =
+            writeln!(out, "  output {}: {} of {}, {}", o.path, o.role.word(), counted(o.tensors.len(), "tensor"), size(bytes));
     }
     let read: u64 = plan.steps.iter().map(|s| read_by(plan, s)).sum();
     let (scalars, stats) = (plan.scalars.len(), plan.stats as usize);
@@ -65,10 +66,20 @@ fn kind(plan: &Plan, step: &Step) -> String {
         }
         Step::Map { body, .. } => format!("map {}", of_loop(plan, body)),
         Step::Reduce { parts, results } => {
-            format!("reduce {} over {} by {}", counted(results.len(), "value"), counted(parts.len(), "part"), of_parts(plan, parts))
+            format!(
+                "reduce {} over {} by {}",
+                counted(results.len(), "value"),
+                counted(parts.len(), "part"),
+                of_parts(plan, parts)
+            )
         }
         Step::Select { parts, selections } => {
-            format!("select {} over {} by {}", counted(selections.len(), "key"), counted(parts.len(), "part"), of_parts(plan, parts))
+            format!(
+                "select {} over {} by {}",
+                counted(selections.len(), "key"),
+                counted(parts.len(), "part"),
+                of_parts(plan, parts)
+            )
         }
     }
 }

@@ -39,10 +39,36 @@ pub(crate) struct Refusal {
     pub help: String,
 }
 
+/// Where the parts of each concatenation end along its axis, found once for all loops that look into it.
+#[derive(Debug)]
+pub(crate) struct Joints(FxHashMap<NodeId, Vec<u64>>);
+
+impl Joints {
+    /// Those of a graph.
+    pub fn new(graph: &Graph) -> Joints {
+        let ends = |axis: u32, inputs: &[NodeId]| {
+            let add = |end: &mut u64, i: &NodeId| {
+                *end += graph.shape(*i)[axis as usize];
+                Some(*end)
+            };
+            inputs.iter().scan(0, add).collect()
+        };
+        Joints(
+            graph
+                .nodes()
+                .filter_map(|(id, node)| match &node.op {
+                    Op::Concat { axis, inputs } => Some((id, ends(*axis, inputs))),
+                    _ => None,
+                })
+                .collect(),
+        )
+    }
+}
+
 /// The cluster that computes each root at each index of its view; all views have the same length, which
 /// is not 0. With `read_scalars`, a root without axes is looked into although it is a scalar.
-pub(crate) fn push(graph: &Graph, roots: &[(NodeId, View)], read_scalars: bool) -> Result<Cluster, Stop> {
-    let mut pusher = Pusher { graph, b: Builder::default(), memo: FxHashMap::default(), stack: Vec::new() };
+pub(crate) fn push(graph: &Graph, joints: &Joints, roots: &[(NodeId, View)], read_scalars: bool) -> Result<Cluster, Stop> {
+    let mut pusher = Pusher { graph, joints, b: Builder::default(), memo: FxHashMap::default(), stack: Vec::new() };
     pusher.b.cluster.len = roots.first().map_or(1, |r| r.1.len());
     for (node, view) in roots {
         let view = pusher.b.view(view.clone());
@@ -54,6 +80,7 @@ pub(crate) fn push(graph: &Graph, roots: &[(NodeId, View)], read_scalars: bool) 
 
 struct Pusher<'g> {
     graph: &'g Graph,
+    joints: &'g Joints,
     b: Builder,
     memo: FxHashMap<(NodeId, ViewId), ExprId>,
     stack: Vec<(NodeId, ViewId)>,
@@ -241,12 +268,7 @@ impl Pusher<'_> {
         let before: u64 = shape[..axis].iter().product();
         let after: u64 = shape[axis + 1..].iter().product();
         let walk = self.walk(node, view, &[before, shape[axis], after])?;
-        let mut ends = Vec::with_capacity(inputs.len());
-        let mut end = 0;
-        for input in inputs {
-            end += self.graph.shape(*input)[axis];
-            ends.push(end);
-        }
+        let ends = &self.joints.0[&node];
         let part_at = |c: u64| ends.partition_point(|e| *e <= c);
         let (first, last) = (walk.start[1], walk.last(1));
         let part = part_at(first);

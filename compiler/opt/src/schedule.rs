@@ -32,11 +32,7 @@ pub(crate) fn schedule(graph: &Graph, dispatch: &Dispatch, recipe: Recipe) -> (P
     s.plan.outputs = graph.outputs.iter().map(|o| output(graph, o)).collect();
     for constraint in &graph.constraints {
         let scalar = s.node(constraint.node);
-        s.plan.constraints.push(Constraint {
-            scalar,
-            message: constraint.message.clone(),
-            place: constraint.place.clone(),
-        });
+        s.plan.constraints.push(Constraint { scalar, message: constraint.message.clone(), place: constraint.place.clone() });
     }
     for group in &dispatch.groups {
         let step = s.step(group);
@@ -52,11 +48,8 @@ fn structural(graph: &Graph, recipe: &Recipe) -> Vec<(String, String)> {
 }
 
 fn output(graph: &Graph, o: &merge_ir::tir::Output) -> Output {
-    let tensor = |t: &merge_ir::tir::OutTensor| OutTensor {
-        name: t.name.clone(),
-        dtype: t.dtype,
-        shape: graph.shape(t.node).to_vec(),
-    };
+    let tensor =
+        |t: &merge_ir::tir::OutTensor| OutTensor { name: t.name.clone(), dtype: t.dtype, shape: graph.shape(t.node).to_vec() };
     Output {
         path: o.path.clone(),
         role: o.role,
@@ -138,7 +131,18 @@ impl Scheduler<'_> {
         let Loop { params, keys, cuts, .. } = self.call(&o.call, o.first);
         let operands = o.operands.iter().map(|r| self.operand(r)).collect();
         let phases = o.phases.iter().map(|p| self.phase(p)).collect();
-        Loop { kernel: o.kernel, rows: o.rows, cols: o.cols, by_rows: o.by_rows, operands, params, keys, cuts, first: o.first, phases }
+        Loop {
+            kernel: o.kernel,
+            rows: o.rows,
+            cols: o.cols,
+            by_rows: o.by_rows,
+            operands,
+            params,
+            keys,
+            cuts,
+            first: o.first,
+            phases,
+        }
     }
 
     /// A loop that has only what a kernel is called with.

@@ -14,7 +14,9 @@ use std::rc::Rc;
 
 /// The same recipe, simplified.
 pub(crate) fn simplify(graph: &Graph) -> Graph {
-    prune(&rebuild(graph, rewrite))
+    let simple = rebuild(graph, rewrite);
+    // Rewriting may leave nodes that only what was rewritten needed.
+    if live(&simple).iter().all(|l| *l) { simple } else { prune(&simple) }
 }
 
 /// The graph without the nodes that nothing needs.
@@ -29,6 +31,7 @@ fn rebuild(from: &Graph, make: impl Fn(&mut Graph, Op, Rc<[u64]>, Span) -> NodeI
     to.sources = from.sources.clone();
     to.settings = from.settings.clone();
     to.structural = from.structural.clone();
+    to.reserve(from.len());
     let live = live(from);
     let mut made = vec![NodeId(u32::MAX); from.len()];
     for (id, node) in from.nodes().filter(|(id, _)| live[id.0 as usize]) {
@@ -276,10 +279,7 @@ mod tests {
     #[test]
     fn scalars_of_constants_are_folded() {
         let text = "%0 = const 3.0 : []\n%1 = sqrt %0 : []\n%2 = mul %1 %1 : []\n%3 = load 0 : [2, 3]\n%4 = mul %2 %3 : [2, 3]";
-        assert_eq!(
-            simplified(text, 4),
-            "%0 = const 2.9999999999999996 : []\n%1 = load 0 : [2, 3]\n%2 = mul %0 %1 : [2, 3]"
-        );
+        assert_eq!(simplified(text, 4), "%0 = const 2.9999999999999996 : []\n%1 = load 0 : [2, 3]\n%2 = mul %0 %1 : [2, 3]");
     }
 
     #[test]

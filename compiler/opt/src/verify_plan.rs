@@ -179,7 +179,10 @@ impl Verifier<'_> {
                         RowPhaseKind::Reduce => self.kernel(p.kernel).map(|k| k.reductions.len()),
                         RowPhaseKind::Select { k } => Some(2 * k.len()),
                     });
-                    self.hold(values.is_some_and(|n| (*value as usize) < n), &format!("operand {i} is a row value that is not there"));
+                    self.hold(
+                        values.is_some_and(|n| (*value as usize) < n),
+                        &format!("operand {i} is a row value that is not there"),
+                    );
                 }
             }
             let rows = !matches!(operand, Operand::Dense(_));
@@ -232,7 +235,9 @@ impl Verifier<'_> {
     }
 
     fn read(&mut self, read: &Read, entries: u64) {
-        let Some(source) = self.plan.sources.get(read.source as usize) else { return self.hold(false, "there is no such source") };
+        let Some(source) = self.plan.sources.get(read.source as usize) else {
+            return self.hold(false, "there is no such source");
+        };
         self.hold(read.view.len() == entries, "it reads another number of entries than the loop has");
         let inside = inside(&read.view, source.shape.iter().product());
         self.hold(inside, "it reads outside a tensor");

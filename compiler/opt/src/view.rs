@@ -61,7 +61,7 @@ pub(crate) fn decompose(view: &View, lens: &[u64]) -> Option<Walk> {
         let (mut len, mut stride) = (len, stride);
         while len != 1 && stride != 0 {
             let i = place.iter().position(|p| *p <= stride)?;
-            if stride % place[i] != 0 {
+            if !stride.is_multiple_of(place[i]) {
                 return None;
             }
             let (step, axis) = (stride / place[i], axes[i]);
@@ -70,7 +70,7 @@ pub(crate) fn decompose(view: &View, lens: &[u64]) -> Option<Walk> {
                 len = 1;
             } else {
                 let within = lens[axis] / step;
-                if lens[axis] % step != 0 || !len.is_multiple_of(within) {
+                if !lens[axis].is_multiple_of(step) || !len.is_multiple_of(within) {
                     return None;
                 }
                 steps.push(Step { len: within, along: Some((axis, step)) });

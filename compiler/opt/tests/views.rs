@@ -254,7 +254,8 @@ fn random_graph(b: &mut Build, rng: &mut Rng) -> NodeId {
             1 | 2 => {
                 let fits: Vec<NodeId> = nodes.iter().copied().filter(|n| fits(b.graph.shape(*n), &shape)).collect();
                 let other = fits[rng.below(fits.len() as u64) as usize];
-                let f = [BinaryFn::Add, BinaryFn::Sub, BinaryFn::Max, BinaryFn::Lt, BinaryFn::Eq, BinaryFn::Or][rng.below(6) as usize];
+                let f = [BinaryFn::Add, BinaryFn::Sub, BinaryFn::Max, BinaryFn::Lt, BinaryFn::Eq, BinaryFn::Or]
+                    [rng.below(6) as usize];
                 b.bin(f, a, other)
             }
             3 => {

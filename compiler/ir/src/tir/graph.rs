@@ -38,26 +38,60 @@ pub enum Op {
     /// The second where the first is not 0, else the third.
     Select(NodeId, NodeId, NodeId),
     /// Each entry's coordinate along an axis.
-    Coord { axis: u32 },
+    Coord {
+        axis: u32,
+    },
     /// Uniform numbers in `[0, 1)`; `first` is added to the flat index.
-    Uniform { key: RandomKey, first: u64 },
+    Uniform {
+        key: RandomKey,
+        first: u64,
+    },
     /// Standard normal numbers.
-    Normal { key: RandomKey, first: u64 },
-    Reduce { f: ReduceFn, over: Over, input: NodeId },
+    Normal {
+        key: RandomKey,
+        first: u64,
+    },
+    Reduce {
+        f: ReduceFn,
+        over: Over,
+        input: NodeId,
+    },
     /// The k-th largest entry of `input`; `k` is a scalar, rounded down, held within `1..=n`.
-    Kth { input: NodeId, k: NodeId, over: Over },
+    Kth {
+        input: NodeId,
+        k: NodeId,
+        over: Over,
+    },
     /// 1 for the `k` largest entries of `input`, of equal ones those with the lowest index; else 0.
     /// NaN counts as the largest. `k` is a scalar, rounded down, held within `0..=n`.
-    TopMask { input: NodeId, k: NodeId, over: Over },
+    TopMask {
+        input: NodeId,
+        k: NodeId,
+        over: Over,
+    },
     /// Number of entries that precede each entry when sorted downwards; equal ones by index.
-    Rank { input: NodeId, over: Over },
+    Rank {
+        input: NodeId,
+        over: Over,
+    },
     /// A box of `input` that starts at `start`; the node's shape is its size.
-    Slice { input: NodeId, start: Rc<[u64]> },
+    Slice {
+        input: NodeId,
+        start: Rc<[u64]>,
+    },
     /// The same entries in row-major order under another shape.
-    Reshape { input: NodeId },
+    Reshape {
+        input: NodeId,
+    },
     /// `perm[i]` is the axis of `input` that becomes axis `i`.
-    Transpose { input: NodeId, perm: Rc<[u32]> },
-    Concat { axis: u32, inputs: Rc<[NodeId]> },
+    Transpose {
+        input: NodeId,
+        perm: Rc<[u32]>,
+    },
+    Concat {
+        axis: u32,
+        inputs: Rc<[NodeId]>,
+    },
 }
 
 /// An operation with the shape of its result.
@@ -126,6 +160,12 @@ impl Graph {
         id
     }
 
+    /// Makes room for so many more nodes at once.
+    pub fn reserve(&mut self, nodes: usize) {
+        self.nodes.reserve(nodes);
+        self.known.reserve(nodes);
+    }
+
     /// The node for a number.
     pub fn constant(&mut self, value: f64, span: Span) -> NodeId {
         self.add(Op::Const(value.to_bits()), Rc::from([]), span)
@@ -166,7 +206,11 @@ impl Graph {
             Op::Unary(f, a) if self.shape(id).is_empty() => f.eval(at(*a)?),
             Op::Binary(f, a, b) if self.shape(id).is_empty() => f.eval(at(*a)?, at(*b)?),
             Op::Select(c, a, b) if self.shape(id).is_empty() => {
-                if at(*c)? != 0.0 { at(*a)? } else { at(*b)? }
+                if at(*c)? != 0.0 {
+                    at(*a)?
+                } else {
+                    at(*b)?
+                }
             }
             _ => return None,
         })

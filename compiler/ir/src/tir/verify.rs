@@ -71,8 +71,12 @@ fn check(graph: &Graph, id: NodeId, node: &Node) -> Result<(), String> {
         Op::Rank { input, over } => ranked(of(*input), *over, shape),
         Op::Slice { input, start } => {
             let input = of(*input);
-            demand(input.len() == shape.len() && start.len() == shape.len(), "the box has another rank than what it is cut from")?;
-            let inside = shape.iter().zip(input).zip(start.iter()).all(|((n, whole), s)| s.checked_add(*n).is_some_and(|e| e <= *whole));
+            demand(
+                input.len() == shape.len() && start.len() == shape.len(),
+                "the box has another rank than what it is cut from",
+            )?;
+            let inside =
+                shape.iter().zip(input).zip(start.iter()).all(|((n, whole), s)| s.checked_add(*n).is_some_and(|e| e <= *whole));
             demand(inside, "the box reaches outside")
         }
         Op::Reshape { input } => demand(of(*input).iter().product::<u64>() == entries, "the number of entries changes"),
@@ -81,7 +85,10 @@ fn check(graph: &Graph, id: NodeId, node: &Node) -> Result<(), String> {
             let mut axes = perm.to_vec();
             axes.sort_unstable();
             demand(axes.iter().enumerate().all(|(i, a)| i == *a as usize) && axes.len() == input.len(), "it is no permutation")?;
-            demand(perm.len() == shape.len() && perm.iter().zip(shape).all(|(p, n)| input[*p as usize] == *n), "the shape is not permuted")
+            demand(
+                perm.len() == shape.len() && perm.iter().zip(shape).all(|(p, n)| input[*p as usize] == *n),
+                "the shape is not permuted",
+            )
         }
         Op::Concat { axis, inputs } => {
             let axis = *axis as usize;

@@ -34,7 +34,6 @@ impl Default for Build {
     }
 }
 
-#[allow(dead_code, reason = "each suite uses some of it")]
 impl Build {
     pub fn add(&mut self, op: Op, shape: &[u64]) -> NodeId {
         self.graph.add(op, shape.into(), here())

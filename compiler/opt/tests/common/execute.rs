@@ -134,7 +134,8 @@ impl Executor<'_> {
                 RowPhaseKind::Select { k } => {
                     for (k, keys) in k.iter().zip(&got.stores) {
                         let keys: Vec<f64> = keys.iter().map(|x| f64::from(*x)).collect();
-                        let rows: Vec<(f64, f64)> = keys.chunks(l.cols as usize).map(|row| select(row, self.scalar(*k))).collect();
+                        let rows: Vec<(f64, f64)> =
+                            keys.chunks(l.cols as usize).map(|row| select(row, self.scalar(*k))).collect();
                         found.push(rows.iter().map(|r| r.0 as f32).collect());
                         found.push(rows.iter().map(|r| r.1 as f32).collect());
                     }

@@ -1,6 +1,8 @@
 //! What the tests of passes share: a direct evaluation of a graph, a tiny executor of plans that runs
 //! kernels with the reference interpreter, and a builder of small graphs.
 
+#![allow(dead_code, unused_imports, reason = "each suite uses some of it")]
+
 mod build;
 mod evaluate;
 mod execute;
@@ -39,7 +41,7 @@ pub fn check(graph: &Graph) -> Compiled {
                     "`{}` entry {i} of {}: {got}, not {wanted}\n{}\n{}",
                     tensor.name,
                     outputs[o][t].len(),
-                    compiled.dispatch,
+                    merge_opt::print_dispatch(&compiled.optimised),
                     merge_ir::tir::print(graph)
                 );
             }
