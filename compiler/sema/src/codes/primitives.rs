@@ -8,8 +8,6 @@ pub const BAD_LIST: Code = Code("E2501");
 pub const OUTSIDE_DOMAIN: Code = Code("E2502");
 /// A shape that a primitive cannot give or take.
 pub const BAD_SHAPE: Code = Code("E2503");
-/// A layer that a model does not have, or a list of layers that makes no model.
-pub const BAD_LAYERS: Code = Code("E2504");
 
 /// Every code of this file.
-pub const ALL: &[Code] = &[BAD_LIST, OUTSIDE_DOMAIN, BAD_SHAPE, BAD_LAYERS];
+pub const ALL: &[Code] = &[BAD_LIST, OUTSIDE_DOMAIN, BAD_SHAPE];

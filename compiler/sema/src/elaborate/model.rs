@@ -105,11 +105,12 @@ impl Model {
             What::File(index) => cx.opened[*index as usize].tensors.contains_key(&name),
             What::Lift(lift, _) => {
                 let models = lift.models();
-                let full: Vec<bool> = models.iter().map(|(m, _)| !m.is_partial(cx)).collect();
-                if full.contains(&true) {
-                    models.iter().zip(full).all(|((m, _), full)| !full || m.has(cx, name))
-                } else {
-                    models.iter().any(|(m, _)| m.has(cx, name))
+                let here: Vec<bool> = models.iter().map(|(m, _)| m.has(cx, name)).collect();
+                // Where all agree, nobody needs to know which of them are deltas.
+                match (here.contains(&true), here.contains(&false)) {
+                    (any, false) => any,
+                    (false, true) => false,
+                    (true, true) => models.iter().zip(here).all(|((m, _), here)| here || m.is_partial(cx)),
                 }
             }
             What::Tensors { tensors, .. } => tensors.contains_key(&name),
@@ -148,13 +149,24 @@ impl Model {
             _ => {
                 // The first tensor of floats speaks for all; `save` looks at each.
                 let names = self.names(cx).unwrap_or_else(|_| Rc::from([]));
-                names.iter().find_map(|n| match self.get(cx, *n) {
-                    Some(Ok(t)) if t.buffer.is_none() => Some(t.degree.is_delta()),
+                names.iter().find_map(|n| match if self.has_buffer(cx, *n) { None } else { self.get(cx, *n) } {
+                    Some(Ok(t)) => Some(t.degree.is_delta()),
                     _ => None,
                 }) == Some(true)
             }
         };
         *self.partial.get_or_init(|| partial)
+    }
+
+    /// Whether the tensor of this name is, or would be made of, a buffer of ints: arithmetic on it is an
+    /// error that only those who ask for it should meet.
+    fn has_buffer(&self, cx: &mut Cx<'_>, name: NameId) -> bool {
+        match &self.what {
+            What::File(index) => cx.load(*index, name).is_some_and(|t| t.buffer.is_some()),
+            What::Lift(lift, _) => lift.models().iter().any(|(m, _)| m.has_buffer(cx, name)),
+            What::Tensors { tensors, .. } => matches!(tensors.get(&name), Some(Ok(t)) if t.buffer.is_some()),
+            What::Parts(parts) => parts.get(&name).is_some_and(|(model, inner)| model.has_buffer(cx, *inner)),
+        }
     }
 }
 

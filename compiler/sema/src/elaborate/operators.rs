@@ -112,8 +112,8 @@ impl<'p> Cx<'p> {
     }
 
     fn tensor_operator(&mut self, op: BinaryOp, left: At<'_>, right: At<'_>, span: Span) -> Result<TensorVal, Reported> {
-        let (a, b) = (self.tensor(left.0, left.1), self.tensor(right.0, right.1));
-        let (a, b) = (a?, b?);
+        let a = self.tensor(left.0, left.1)?;
+        let b = self.tensor(right.0, right.1)?;
         let degree = self.degree_of(op, &a, &b, span);
         let f = function(op);
         let result = self.binary(f, (&a, left.1), (&b, right.1), degree, span)?;
@@ -152,6 +152,10 @@ impl<'p> Cx<'p> {
     /// Of `a * b`: a scalar is a coefficient, any other factor a tensor.
     pub fn degree_of_product(&mut self, a: &TensorVal, b: &TensorVal, span: Span) -> Degree {
         let (a_fits, b_fits) = (self.is_coefficient(a), self.is_coefficient(b));
+        // What multiplies a delta gives a delta, also where neither has axes; a known number is no delta.
+        if a_fits && b_fits && [a, b].iter().any(|t| t.degree.is_delta() && self.launch_value(t).is_none()) {
+            return Degree::delta();
+        }
         // Of two scalars, the one that stays put is the coefficient of the other.
         if a_fits && (a.degree.is_delta() || !b_fits) {
             let s = self.frac(a);

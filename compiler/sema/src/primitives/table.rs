@@ -169,7 +169,12 @@ pub const PRIMITIVES: &[Primitive] = &[
     there("dot", const { &[p("x"), p("y"), OVER] }, "The sum of the products of two tensors' entries."),
     there("cosine", const { &[p("x"), p("y"), OVER] }, "The cosine of the angle between two tensors taken as vectors."),
     there("count", const { &[p("x"), OVER] }, "The number of entries that are not 0."),
-    later("argmax", const { &[p("x"), OVER] }, "The index of the largest entry, the first of equal ones.", "compare with `max(x)`"),
+    later(
+        "argmax",
+        const { &[p("x"), OVER] },
+        "The index of the largest entry, the first of equal ones.",
+        "compare with `max(x)`",
+    ),
     // Entry by entry.
     there("where", const { &[p("mask"), p("x"), p("y")] }, "`x` where the mask is not 0, else `y`."),
     there("lerp", const { &[p("a"), p("b"), p("t")] }, "From `a` (t = 0) to `b` (t = 1) in a straight line."),
@@ -239,7 +244,12 @@ pub const PRIMITIVES: &[Primitive] = &[
     later("eigh", const { &[p("x")] }, "Eigenvalues and eigenvectors of a symmetric matrix.", ""),
     later("solve", const { &[p("a"), p("b")] }, "The x with a @ x = b.", ""),
     later("polar", const { &[p("x")] }, "The nearest matrix with orthonormal columns.", ""),
-    later("low_rank", const { &[p("x"), must("rank")] }, "The nearest matrix of a rank.", "`keep_top(x, density)` is sparse instead"),
+    later(
+        "low_rank",
+        const { &[p("x"), must("rank")] },
+        "The nearest matrix of a rank.",
+        "`keep_top(x, density)` is sparse instead",
+    ),
     later("factors", const { &[p("x")] }, "The two factors of an adapter.", ""),
     later("assignment", const { &[p("cost"), named("maximize")] }, "The best one-to-one assignment.", ""),
     later("kmeans", const { &[p("x"), p("k"), named("seed")] }, "Clusters of the rows.", ""),
@@ -267,25 +277,25 @@ pub const PRIMITIVES: &[Primitive] = &[
     later("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds.", "save whole tensors"),
     // Domains of `choose`.
     later("order", const { &[p("list")] }, "Every order of a list.", "a list of the orders to try"),
-    later("subset", const { &[p("list"), named("size")] }, "Every part of a list.", "a `choose` of true or false for each member"),
-    later("simplex", const { &[p("n")] }, "n numbers from 0 that add up to 1.", "a setting for each number, divided by their sum"),
+    later(
+        "subset",
+        const { &[p("list"), named("size")] },
+        "Every part of a list.",
+        "a `choose` of true or false for each member",
+    ),
+    later(
+        "simplex",
+        const { &[p("n")] },
+        "n numbers from 0 that add up to 1.",
+        "a setting for each number, divided by their sum",
+    ),
     // Start values of `new`.
     later("kaiming", const { &[] }, "Start values by He et al. 2015.", ""),
     later("zeros", const { &[] }, "Start values of 0.", "`0 * x` for a tensor of the shape of `x`"),
     later("ones", const { &[] }, "Start values of 1.", "`0 * x + 1` for a tensor of the shape of `x`"),
     // Networks.
-    later(
-        "conv1d",
-        const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] },
-        "A convolution along one axis.",
-        "",
-    ),
-    later(
-        "conv2d",
-        const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] },
-        "A convolution along two axes.",
-        "",
-    ),
+    later("conv1d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along one axis.", ""),
+    later("conv2d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along two axes.", ""),
     later("embedding", const { &[p("x"), p("table")] }, "Rows of a table.", ""),
     later("self_attention", const { &[p("x"), p("heads"), named("kind")] }, "Attention of a sequence to itself.", ""),
     later("fourier", const { &[p("x"), named("kind")] }, "Mixing of a sequence by a Fourier transform.", ""),
@@ -299,7 +309,12 @@ pub const PRIMITIVES: &[Primitive] = &[
     later("silu", const { &[p("x")] }, "x * sigmoid(x).", "`x * sigmoid(x)`"),
     later("max_pool", const { &[p("x"), p("size"), named("stride")] }, "The largest of each window.", ""),
     later("avg_pool", const { &[p("x"), p("size"), named("stride")] }, "The mean of each window.", ""),
-    later("dropout", const { &[p("x"), p("keep")] }, "Entries dropped at random in training.", "`x * bernoulli(x, p: keep) / keep`"),
+    later(
+        "dropout",
+        const { &[p("x"), p("keep")] },
+        "Entries dropped at random in training.",
+        "`x * bernoulli(x, p: keep) / keep`",
+    ),
 ];
 
 #[cfg(test)]
@@ -317,7 +332,10 @@ mod tests {
 
     #[test]
     fn signatures_read_like_calls() {
-        assert_eq!(primitive("keep_top").map(Primitive::signature).as_deref(), Some("keep_top(x, density, [tied: ..], [over: ..])"));
+        assert_eq!(
+            primitive("keep_top").map(Primitive::signature).as_deref(),
+            Some("keep_top(x, density, [tied: ..], [over: ..])")
+        );
         assert!(primitive("svd").is_some_and(|p| !p.available));
     }
 }
