@@ -83,11 +83,14 @@ impl<'p> Cx<'p> {
             let mut found: Vec<(TensorVal, Span)> = Vec::new();
             for (model, span) in models {
                 match model.get(self, *name) {
-                    Some(Ok(t)) => match self.float(&t, *span) {
+                    Some(t) => match t.and_then(|t| self.float(&t, *span)) {
                         Ok(t) => found.push((t, *span)),
-                        Err(r) => fault = Err(r),
+                        // One fault of a name is enough.
+                        Err(r) => {
+                            fault = Err(r);
+                            break;
+                        }
                     },
-                    Some(Err(r)) => fault = Err(r),
                     None => {}
                 }
             }
