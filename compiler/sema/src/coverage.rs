@@ -189,7 +189,11 @@ fn empty_share(
         for (by, n) in taken.iter().enumerate().filter(|(_, n)| **n > 0).take(3) {
             d = d.label(rules[by].lhs_span, format!("takes {}", tensors(*n)));
         }
-        let help = if plain_rest(rule) { "remove it: every tensor has a rule already" } else { "move it up: the first rule that matches wins" };
+        let help = if plain_rest(rule) {
+            "remove it: every tensor has a rule already"
+        } else {
+            "move it up: the first rule that matches wins"
+        };
         return Some(d.help(help));
     }
     match &rule.lhs {

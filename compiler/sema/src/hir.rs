@@ -194,10 +194,17 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub enum Lhs {
     /// A pattern; its captures bind `captures`, in the order of [`Pattern::captures`].
-    Pattern { pattern: Pattern, captures: Vec<LocalId>, optional: bool },
+    Pattern {
+        pattern: Pattern,
+        captures: Vec<LocalId>,
+        optional: bool,
+    },
     Rest,
     /// `"module" as f(x)`: parsed and resolved, answered by "not there yet".
-    Module { pattern: Pattern, captures: Vec<LocalId> },
+    Module {
+        pattern: Pattern,
+        captures: Vec<LocalId>,
+    },
     Error,
 }
 
@@ -282,20 +289,62 @@ pub enum ExprKind {
     Word(String),
     Tuple(Vec<Expr>),
     List(Vec<Expr>),
-    Comprehension { value: Box<Expr>, clauses: Vec<For> },
+    Comprehension {
+        value: Box<Expr>,
+        clauses: Vec<For>,
+    },
     Block(Block),
-    Model { kind: ModelKind, of: Box<Expr>, stmts: Vec<Stmt>, rules: Vec<Rule> },
-    If { condition: Box<Expr>, then: Block, otherwise: Box<Expr> },
-    Fold { binding: Binding, start: Box<Expr>, item: Binding, list: Box<Expr>, until: Option<Box<Expr>>, body: Block },
+    Model {
+        kind: ModelKind,
+        of: Box<Expr>,
+        stmts: Vec<Stmt>,
+        rules: Vec<Rule>,
+    },
+    If {
+        condition: Box<Expr>,
+        then: Block,
+        otherwise: Box<Expr>,
+    },
+    Fold {
+        binding: Binding,
+        start: Box<Expr>,
+        item: Binding,
+        list: Box<Expr>,
+        until: Option<Box<Expr>>,
+        body: Block,
+    },
     Choose(Box<Choose>),
-    Unary { op: UnaryOp, value: Box<Expr> },
-    Binary { op: BinaryOp, op_span: Span, left: Box<Expr>, right: Box<Expr> },
-    Range { start: Option<Box<Expr>>, end: Option<Box<Expr>>, inclusive: bool },
+    Unary {
+        op: UnaryOp,
+        value: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    Range {
+        start: Option<Box<Expr>>,
+        end: Option<Box<Expr>>,
+        inclusive: bool,
+    },
     /// `whole f(..)`; the inner expression is a call.
     Whole(Box<Expr>),
-    Call { callee: Callee, callee_span: Span, args: Vec<Arg> },
-    Index { base: Box<Expr>, indices: Vec<Expr> },
-    As { value: Box<Expr>, role: Role, role_span: Span },
+    Call {
+        callee: Callee,
+        callee_span: Span,
+        args: Vec<Arg>,
+    },
+    Index {
+        base: Box<Expr>,
+        indices: Vec<Expr>,
+    },
+    As {
+        value: Box<Expr>,
+        role: Role,
+        role_span: Span,
+    },
     Error,
 }
 

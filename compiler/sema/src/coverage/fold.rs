@@ -75,8 +75,7 @@ fn ranges(numbers: &[u64]) -> String {
             _ => runs.push((*n, *n)),
         }
     }
-    let shown: Vec<String> =
-        runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}..{b}") }).collect();
+    let shown: Vec<String> = runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}..{b}") }).collect();
     if let [only] = shown.as_slice() { only.clone() } else { format!("{{{}}}", shown.join(", ")) }
 }
 
@@ -102,8 +101,7 @@ fn fold_segment(names: Vec<Vec<String>>, at: usize) -> Vec<Vec<String>> {
                 result.push(one);
             }
         } else {
-            name[at] =
-                if segments.len() > MOST_ALTERNATIVES { "*".to_string() } else { format!("{{{}}}", segments.join("|")) };
+            name[at] = if segments.len() > MOST_ALTERNATIVES { "*".to_string() } else { format!("{{{}}}", segments.join("|")) };
             result.push(name);
         }
     }

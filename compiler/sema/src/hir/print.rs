@@ -3,8 +3,8 @@
 //! Variables carry their number (`x%3`), those of the top level an `@` (`@base%0`), so that shadowing is visible.
 
 use super::{
-    Arg, Binding, Block, Callee, Choose, Dim, Domain, Entry, Expr, ExprKind, Fn, For, Item, Let, Lhs, Local, LocalId,
-    ModelKind, Program, Role, Rule, RuleDim, Save, Setting, SettingValue, Stmt, Str, StrPart, Tail, Type, TypeName, UnaryOp,
+    Arg, Binding, Block, Callee, Choose, Dim, Domain, Entry, Expr, ExprKind, Fn, For, Item, Let, Lhs, Local, LocalId, ModelKind,
+    Program, Role, Rule, RuleDim, Save, Setting, SettingValue, Stmt, Str, StrPart, Tail, Type, TypeName, UnaryOp,
 };
 use std::fmt::Write;
 

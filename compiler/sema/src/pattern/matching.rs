@@ -31,8 +31,7 @@ impl Pattern {
             return Matches::No;
         }
         let name = format!(".{name}");
-        let mut search =
-            Search { pattern: self, name: &name, domain, at: vec![(0, 0); self.captures.len()], found: Matches::No };
+        let mut search = Search { pattern: self, name: &name, domain, at: vec![(0, 0); self.captures.len()], found: Matches::No };
         search.step(&self.nodes, 0, None);
         search.found
     }

@@ -14,8 +14,8 @@
 mod matching;
 mod parse;
 
-pub use parse::{Piece, Place, hole_spans, is_pattern, parse};
 pub(crate) use parse::place_in;
+pub use parse::{Piece, Place, hole_spans, is_pattern, parse};
 
 use crate::hir::Expr;
 use merge_base::Span;
@@ -91,9 +91,15 @@ enum Node {
     /// `{n in list}`.
     Any(usize),
     /// `{a|b}`, `{n: a|b}`.
-    Group { capture: Option<usize>, alternatives: Vec<Vec<Node>> },
+    Group {
+        capture: Option<usize>,
+        alternatives: Vec<Vec<Node>>,
+    },
     /// An expression; `starts` where it opens a segment, so that its dot goes with an empty text.
-    Hole { hole: usize, starts: bool },
+    Hole {
+        hole: usize,
+        starts: bool,
+    },
 }
 
 impl Pattern {

@@ -123,20 +123,9 @@ fn is_literal(c: char) -> bool {
 ///
 /// # Errors
 /// What is wrong with a pattern that cannot be read.
-pub fn parse(
-    string: &ast::Str,
-    place: Place,
-    expr: &mut dyn FnMut(&str, Span) -> Expr,
-) -> Result<Pattern, Vec<Diagnostic>> {
-    let mut parser = Parser {
-        string,
-        place,
-        expr,
-        captures: Vec::new(),
-        holes: Vec::new(),
-        literals: Vec::new(),
-        faults: Vec::new(),
-    };
+pub fn parse(string: &ast::Str, place: Place, expr: &mut dyn FnMut(&str, Span) -> Expr) -> Result<Pattern, Vec<Diagnostic>> {
+    let mut parser =
+        Parser { string, place, expr, captures: Vec::new(), holes: Vec::new(), literals: Vec::new(), faults: Vec::new() };
     let text = string.text.as_str();
     let mut nodes = Vec::new();
     let mut state = State { starts: true, after_segments: false };

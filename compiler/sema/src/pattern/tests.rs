@@ -160,3 +160,22 @@ fn a_literal_segment_beside_a_wildcard_in_it_is_no_literal() {
     let p = rule("weight_{a|b}.x");
     assert_eq!(p.literals().iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["x", "a", "b"]);
 }
+
+#[test]
+fn no_text_makes_it_panic() {
+    let alphabet: Vec<char> = "ab.*{}|:é 1in_+".chars().collect();
+    let mut state = 1_u64;
+    for _ in 0..20_000 {
+        let mut text = String::new();
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push(alphabet[(state >> 33) as usize % alphabet.len()]);
+        }
+        for place in [Place::Rule, Place::Index] {
+            if let Ok(p) = read(&text, place) {
+                p.with_holes(&vec!["a.b".to_string(); p.holes().len()]).matches("a.b.1.é.ab", &|_, _| true);
+            }
+        }
+        is_pattern(&text);
+    }
+}

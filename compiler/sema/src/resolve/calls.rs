@@ -118,14 +118,7 @@ impl Resolver<'_> {
     }
 
     /// Binds arguments to parameters; `None` if something does not fit, which is reported.
-    fn arguments(
-        &mut self,
-        name: &str,
-        shown: &str,
-        span: Span,
-        slots: &[Slot],
-        args: &[ast::Arg],
-    ) -> Option<Vec<Arg>> {
+    fn arguments(&mut self, name: &str, shown: &str, span: Span, slots: &[Slot], args: &[ast::Arg]) -> Option<Vec<Arg>> {
         let mut given: Vec<Option<Span>> = vec![None; slots.len()];
         let mut places = slots.iter().enumerate().filter(|(_, s)| !s.named_only).map(|(i, _)| i);
         let mut faults = Vec::new();
@@ -148,9 +141,14 @@ impl Resolver<'_> {
                     (Some(_), Some(_)) if misplaced => None,
                     (Some(_), Some(named)) => {
                         misplaced = true;
-                        let d = Diagnostic::new(ARGUMENT_WANTS_NAME, "an argument without a name stands behind one with a name", at, "no name")
-                            .label(named, "from here on arguments have names")
-                            .help(format!("`{shown}`: name it, or put it first"));
+                        let d = Diagnostic::new(
+                            ARGUMENT_WANTS_NAME,
+                            "an argument without a name stands behind one with a name",
+                            at,
+                            "no name",
+                        )
+                        .label(named, "from here on arguments have names")
+                        .help(format!("`{shown}`: name it, or put it first"));
                         faults.push(d);
                         None
                     }
@@ -184,7 +182,8 @@ impl Resolver<'_> {
             slots.iter().zip(&given).filter(|(s, g)| !s.optional && g.is_none()).map(|(s, _)| s.name.as_str()).collect();
         if !missing.is_empty() && faults.is_empty() {
             let message = format!("`{name}` needs {}", list_names(&missing, 4));
-            faults.push(Diagnostic::new(MISSING_ARGUMENT, message, span, "called here").help(format!("it is called as `{shown}`")));
+            faults
+                .push(Diagnostic::new(MISSING_ARGUMENT, message, span, "called here").help(format!("it is called as `{shown}`")));
         }
         let fits = faults.is_empty();
         self.found.append(&mut faults);

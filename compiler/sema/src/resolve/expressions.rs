@@ -27,11 +27,9 @@ impl Resolver<'_> {
             }),
             ast::ExprKind::Block(b) => ExprKind::Block(self.block(b)),
             ast::ExprKind::Model(m) => self.model(m),
-            ast::ExprKind::If { condition, then, otherwise } => ExprKind::If {
-                condition: self.boxed(condition),
-                then: self.block(then),
-                otherwise: self.boxed(otherwise),
-            },
+            ast::ExprKind::If { condition, then, otherwise } => {
+                ExprKind::If { condition: self.boxed(condition), then: self.block(then), otherwise: self.boxed(otherwise) }
+            }
             ast::ExprKind::Fold { binding, start, item, list, until, body } => {
                 let (start, list) = (self.boxed(start), self.boxed(list));
                 self.scoped(|r| ExprKind::Fold {

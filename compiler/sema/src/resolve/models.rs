@@ -25,9 +25,14 @@ impl Resolver<'_> {
         if let Some(at) = first
             && let Some(next) = rules.get(at + 1)
         {
-            let d = Diagnostic::new(REST_NOT_LAST, "`_` takes all the rest, so it stands last", rules[at].lhs.span(), "this takes every tensor")
-                .label(next.lhs.span(), "and leaves nothing for this rule")
-                .help("move `_` to the end");
+            let d = Diagnostic::new(
+                REST_NOT_LAST,
+                "`_` takes all the rest, so it stands last",
+                rules[at].lhs.span(),
+                "this takes every tensor",
+            )
+            .label(next.lhs.span(), "and leaves nothing for this rule")
+            .help("move `_` to the end");
             self.report(d);
         }
     }

@@ -194,7 +194,8 @@ impl Resolver<'_> {
         if let Some((_, later)) = self.pending(name) {
             let inside = later == span;
             let message = format!("`{name}` is used before it is defined");
-            let d = Diagnostic::new(USED_TOO_EARLY, message, span, if inside { "inside its own definition" } else { "used here" });
+            let d =
+                Diagnostic::new(USED_TOO_EARLY, message, span, if inside { "inside its own definition" } else { "used here" });
             let d = if inside { d } else { d.label(later, "defined here") };
             self.body.wanted.push(later);
             self.report(d.help("a `let` sees only what stands above it; move the definition up"));
@@ -203,12 +204,16 @@ impl Resolver<'_> {
         if let Some(id) = self.function(name) {
             let params: Vec<&str> = self.signatures[id.0 as usize].params.iter().map(|p| p.name.as_str()).collect();
             let help = format!("call it: `{name}({})`", params.join(", "));
-            self.report(Diagnostic::new(NOT_A_VALUE, format!("`{name}` is a function, not a value"), span, "a function").help(help));
+            self.report(
+                Diagnostic::new(NOT_A_VALUE, format!("`{name}` is a function, not a value"), span, "a function").help(help),
+            );
             return;
         }
         if let Some(p) = primitive(name) {
             let help = format!("call it: `{}`", p.signature());
-            self.report(Diagnostic::new(NOT_A_VALUE, format!("`{name}` is a function, not a value"), span, "a function").help(help));
+            self.report(
+                Diagnostic::new(NOT_A_VALUE, format!("`{name}` is a function, not a value"), span, "a function").help(help),
+            );
             return;
         }
         if let (Owner::Fn(_), true) = (self.body.owner, self.body.file == 0)

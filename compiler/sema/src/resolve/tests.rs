@@ -142,7 +142,9 @@ fn arguments_fit_their_function() {
 
 #[test]
 fn rules_bind_captures_and_dims() {
-    fine("save like base { let k = 2 let xs = names(math) \"a.{l}.{p: q|v}.{n in xs}\"[o, i] => base * l * k / (o * i) + base[\"{p}.{l + 8}.{n}\"] _ => base } to \"x\"");
+    fine(
+        "save like base { let k = 2 let xs = names(math) \"a.{l}.{p: q|v}.{n in xs}\"[o, i] => base * l * k / (o * i) + base[\"{p}.{l + 8}.{n}\"] _ => base } to \"x\"",
+    );
     gives("save like base { _ => base \"a.**\" => math } to \"x\"", "E1301", "_");
     gives("save like base { \"a.{l + 1}\" => base _ => base } to \"x\"", "E1010", "{l + 1}");
     gives("save like base { \"a.{l in xs}\" => base _ => base } to \"x\"", "E1001", "xs");
@@ -190,10 +192,16 @@ fn what_is_not_there_yet_is_said_once_and_looked_into() {
     gives("choose t per 1 in 0.0..=1.0 = 0.5\nsave t * base to \"x\"", "E1904", "1");
     gives("search base { trials: 5 }", "E1905", "search base { trials: 5 }");
     gives("save { new a[3] = kaiming() a } to \"x\"", "E1906", "new a[3] = kaiming()");
-    gives("save from base { \"m\" as f(x: tensor[..t, d]) => f(2 * x) _ => base } to \"x\"", "E1907", "\"m\" as f(x: tensor[..t, d])");
+    gives(
+        "save from base { \"m\" as f(x: tensor[..t, d]) => f(2 * x) _ => base } to \"x\"",
+        "E1907",
+        "\"m\" as f(x: tensor[..t, d])",
+    );
     let text = format!("{HEAD}save svd(bsae) to \"x\"");
     assert_eq!(found(&text), [("E1901".into(), "svd".into()), ("E1001".into(), "bsae".into())]);
-    fine("choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\nsave (if which == \"a\" { t * base } else { base }) to \"x\"");
+    fine(
+        "choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\nsave (if which == \"a\" { t * base } else { base }) to \"x\"",
+    );
 }
 
 #[test]
