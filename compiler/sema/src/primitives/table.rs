@@ -202,7 +202,7 @@ pub const PRIMITIVES: &[Primitive] = &[
     there(
         "keep_top",
         const { &[p("x"), p("density"), TIED, OVER] },
-        "The `floor(density * n)` entries of largest magnitude, 0 elsewhere; of equal ones the first, or (`tied: all`) every one.",
+        "The `floor(density * n)` entries of largest magnitude, else 0; of equal ones the first, or (`tied: all`) every one.",
     ),
     there("kth", const { &[p("x"), p("k"), OVER] }, "The k-th largest entry, counted from 1."),
     there("quantile", const { &[p("x"), p("q"), RULE, OVER] }, "The entry below which a fraction `q` lies."),

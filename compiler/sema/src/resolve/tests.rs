@@ -143,7 +143,8 @@ fn arguments_fit_their_function() {
 #[test]
 fn rules_bind_captures_and_dims() {
     fine(
-        "save like base { let k = 2 let xs = names(math) \"a.{l}.{p: q|v}.{n in xs}\"[o, i] => base * l * k / (o * i) + base[\"{p}.{l + 8}.{n}\"] _ => base } to \"x\"",
+        "save like base { let k = 2 let xs = names(math) \"a.{l}.{p: q|v}.{n in xs}\"[o, i] => \
+          base * l * k / (o * i) + base[\"{p}.{l + 8}.{n}\"] _ => base } to \"x\"",
     );
     gives("save like base { _ => base \"a.**\" => math } to \"x\"", "E1301", "_");
     gives("save like base { \"a.{l + 1}\" => base _ => base } to \"x\"", "E1010", "{l + 1}");
@@ -200,7 +201,8 @@ fn what_is_not_there_yet_is_said_once_and_looked_into() {
     let text = format!("{HEAD}save svd(bsae) to \"x\"");
     assert_eq!(found(&text), [("E1901".into(), "svd".into()), ("E1001".into(), "bsae".into())]);
     fine(
-        "choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\nsave (if which == \"a\" { t * base } else { base }) to \"x\"",
+        "choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\n\
+          save (if which == \"a\" { t * base } else { base }) to \"x\"",
     );
 }
 

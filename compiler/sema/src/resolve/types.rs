@@ -3,11 +3,11 @@
 use super::Resolver;
 use crate::codes::names::UNKNOWN_TYPE;
 use crate::hir::{Dim, LocalId, Type, TypeName};
-use merge_base::{Diagnostic, did_you_mean};
+use merge_base::{Diagnostic, did_you_mean, list_names};
 use merge_grammar::ast;
 use rustc_hash::FxHashSet;
 
-const TYPES: &[(&str, TypeName)] = &[
+const TYPES: [(&str, TypeName); 12] = [
     ("weight", TypeName::Weight),
     ("delta", TypeName::Delta),
     ("tensor", TypeName::Tensor),
@@ -70,8 +70,10 @@ impl Resolver<'_> {
                 let Some((_, kind)) = TYPES.iter().find(|(n, _)| *n == name.text) else {
                     let d = Diagnostic::new(UNKNOWN_TYPE, format!("there is no type `{}`", name.text), name.span, "unknown type");
                     let d = match did_you_mean(&name.text, TYPES.iter().map(|(n, _)| *n)) {
-                        Some(close) => d.help(format!("did you mean `{close}`?")).fix(format!("write `{close}`"), name.span, close),
-                        None => d.help("the types are `weight`, `delta`, `tensor`, `affine`, `model`, `deltas`, `tensors`, `f32`, `int`, `bool`, `str` and `axis`"),
+                        Some(close) => {
+                            d.help(format!("did you mean `{close}`?")).fix(format!("write `{close}`"), name.span, close)
+                        }
+                        None => d.help(format!("the types are {}", list_names(&TYPES.map(|(n, _)| n), TYPES.len()))),
                     };
                     self.report(d);
                     return Type::Error;
