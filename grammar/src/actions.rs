@@ -128,6 +128,8 @@ impl<'a> Context<'a> {
                 } else {
                     if !broken {
                         self.no_value(&stmts, right);
+                        // Marks the block as incomplete, so that nobody wonders why its names are not used.
+                        stmts.push(Stmt::Error(span));
                     }
                     Tail::Error(span)
                 }
