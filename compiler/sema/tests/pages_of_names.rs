@@ -1,9 +1,9 @@
-//! Each code about names has a page, whose failing example gives that code alone and whose fixed one none.
+//! Each code about names, degrees and primitives has a page, whose failing example gives that code alone and whose fixed one none.
 
 mod support;
 
 use merge_sema::Answers;
-use merge_sema::codes::names;
+use merge_sema::codes::{degrees, names, primitives};
 use std::path::Path;
 
 /// The first recipe under a heading of a page.
@@ -16,11 +16,11 @@ fn example<'a>(page: &'a str, heading: &str) -> Option<&'a str> {
 #[test]
 fn every_code_has_a_page_whose_examples_do_what_it_says() {
     let mut faults = String::new();
-    for code in names::ALL {
+    for code in [names::ALL, degrees::ALL, primitives::ALL].concat() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/errors/{code}.md"));
         let page = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{code} has no page: {e}"));
         assert!(page.starts_with(&format!("# {code}: ")), "{code}: the title");
-        for (heading, expected) in [("Fails", vec![*code]), ("Fixed", vec![])] {
+        for (heading, expected) in [("Fails", vec![code]), ("Fixed", vec![])] {
             let text = example(&page, heading).unwrap_or_else(|| panic!("{code}: no example under {heading}"));
             let outcome = support::run(text, support::stand_ins(), &Answers::default());
             if outcome.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>() != expected {

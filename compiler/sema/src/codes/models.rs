@@ -16,10 +16,8 @@ pub const LIKE_GIVES_NAMES: Code = Code("E3005");
 pub const NAME_TWICE: Code = Code("E3006");
 /// A model without tensors.
 pub const EMPTY_MODEL: Code = Code("E3007");
-/// `--set`, `--model` or `--out` that fits nothing in the recipe.
+/// A setting that cannot have the value it is given: its default, `--set`, or a name the recipe does not know.
 pub const BAD_ANSWER: Code = Code("E3101");
-/// A domain of `choose` that cannot be chosen from, or a default outside it.
-pub const BAD_DOMAIN: Code = Code("E3102");
 /// Something that cannot be saved.
 pub const CANNOT_SAVE: Code = Code("E3201");
 /// A key of `save { … }` that does not exist, or a value it cannot have.
@@ -39,7 +37,6 @@ pub const ALL: &[Code] = &[
     NAME_TWICE,
     EMPTY_MODEL,
     BAD_ANSWER,
-    BAD_DOMAIN,
     CANNOT_SAVE,
     BAD_SAVE_SETTING,
     SAVED_TWICE,

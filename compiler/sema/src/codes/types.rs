@@ -4,7 +4,7 @@ use merge_base::Code;
 
 /// A value of one kind stands where another is wanted.
 pub const WRONG_KIND: Code = Code("E2001");
-/// A call has too many arguments, lacks one, or names one that is not there.
+/// Arguments of a primitive that do not go together.
 pub const WRONG_ARGUMENTS: Code = Code("E2002");
 /// Tensor shapes do not agree.
 pub const SHAPES_DISAGREE: Code = Code("E2003");
@@ -22,10 +22,8 @@ pub const OUTSIDE_RANGE: Code = Code("E2008");
 pub const REQUIRES_FAILED: Code = Code("E2009");
 /// Arithmetic on a tensor of ints or bools.
 pub const BUFFER_ARITHMETIC: Code = Code("E2010");
-/// Calls nest too deeply.
-pub const TOO_DEEP: Code = Code("E2011");
 /// `whole` before something that is no call over models.
-pub const WHOLE_MISUSED: Code = Code("E2012");
+pub const WHOLE_MISUSED: Code = Code("E2011");
 
 /// Every code of this file.
 pub const ALL: &[Code] = &[
@@ -39,6 +37,5 @@ pub const ALL: &[Code] = &[
     OUTSIDE_RANGE,
     REQUIRES_FAILED,
     BUFFER_ARITHMETIC,
-    TOO_DEEP,
     WHOLE_MISUSED,
 ];
