@@ -52,8 +52,9 @@ impl Bar {
 
 impl Progress for Bar {
     fn start(&self, total: u64) {
-        let style = ProgressStyle::with_template("{bar:40} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{bar:40} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(ProgressBar::new(total).with_style(style));
     }
 

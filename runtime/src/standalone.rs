@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_usage() {
-        for wrong in ["--set w", "--set w=x", "--set =1", "--threads 0", "--memory big", "--seed 1.5", "--nonsense", "file", "--out"] {
+        for wrong in
+            ["--set w", "--set w=x", "--set =1", "--threads 0", "--memory big", "--seed 1.5", "--nonsense", "file", "--out"]
+        {
             assert_eq!(parse(wrong).unwrap_err().kind, Kind::Usage, "{wrong}");
         }
     }

@@ -86,7 +86,11 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
         }
     }
     if body.operands.len() < info.operands.len() {
-        return Err(format!("kernel `{symbol}` takes {} operands, and the loop gives {}", info.operands.len(), body.operands.len()));
+        return Err(format!(
+            "kernel `{symbol}` takes {} operands, and the loop gives {}",
+            info.operands.len(),
+            body.operands.len()
+        ));
     }
     if !body.by_rows && body.rows > 1 {
         return Err("a loop without rows has several".to_owned());
@@ -104,7 +108,9 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
         }
         match &phase.kind {
             RowPhaseKind::Select { k } => check_keys(&info.stores, k.len(), &info.symbol)?,
-            RowPhaseKind::Reduce if !info.stores.is_empty() => return Err(format!("kernel `{}` stores where it reduces", info.symbol)),
+            RowPhaseKind::Reduce if !info.stores.is_empty() => {
+                return Err(format!("kernel `{}` stores where it reduces", info.symbol));
+            }
             RowPhaseKind::Reduce => {}
         }
         let later = |o: &u32| matches!(body.operands[*o as usize], Operand::RowValue { phase, .. } if phase as usize >= p);
@@ -116,7 +122,10 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
     for phase in &body.phases {
         for (o, kind) in phase.operands.iter().zip(&plan.kernels[phase.kernel as usize].operands) {
             if kinds[*o as usize] != *kind {
-                return Err(format!("kernels `{symbol}` and `{}` see operand {o} differently", plan.kernels[phase.kernel as usize].symbol));
+                return Err(format!(
+                    "kernels `{symbol}` and `{}` see operand {o} differently",
+                    plan.kernels[phase.kernel as usize].symbol
+                ));
             }
         }
     }
@@ -139,7 +148,10 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
         };
         check_read(plan, inputs, read)?;
         if access != want || read.view.len() != len || want != Access::Dense && !body.by_rows {
-            return Err(format!("kernel `{symbol}` sees an operand as {access:?}, and it is {want:?} with {} entries", read.view.len()));
+            return Err(format!(
+                "kernel `{symbol}` sees an operand as {access:?}, and it is {want:?} with {} entries",
+                read.view.len()
+            ));
         }
         if want != Access::PerRow && dtype != inputs.sources[read.source as usize].dtype {
             return Err(format!("kernel `{symbol}` takes {dtype}, and `{}` is not", plan.sources[read.source as usize].name));

@@ -1,8 +1,9 @@
 //! What a run would take, from the plan alone.
 
 use super::{
-    Shares, select,
+    Shares,
     schedule::{LARGE_SELECTIONS, step_bytes},
+    select,
     tile::{Need, Tiling},
     view::SPAN,
     work::keys_at_once,

@@ -114,7 +114,8 @@ pub fn settings(plan: &Plan, options: &Options) -> Result<Vec<f64>, Error> {
         if scalars.value(constraint.scalar) == Some(0.0) {
             let said = if constraint.message.is_empty() { "a condition does not hold" } else { &*constraint.message };
             let values: Vec<String> = plan.settings.iter().zip(&values).map(|(s, v)| format!("{}={v}", s.name)).collect();
-            return Err(Error::recipe(format!("{}: {said}", constraint.place)).with_help(format!("the settings are {}", values.join(", "))));
+            return Err(Error::recipe(format!("{}: {said}", constraint.place))
+                .with_help(format!("the settings are {}", values.join(", "))));
         }
     }
     Ok(values)
@@ -151,7 +152,9 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     match (near, known) {
         (Some((_, near)), _) => error.with_help(format!("did you mean `{near}`?")),
         (None, []) => error.with_help(format!("it has no {what} at all")),
-        (None, known) => error.with_help(format!("it has {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))),
+        (None, known) => {
+            error.with_help(format!("it has {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")))
+        }
     }
 }
 

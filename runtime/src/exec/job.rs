@@ -1,9 +1,9 @@
 //! A step made ready, cut into tasks that any worker may take in any order.
 
 use super::{
-    launch::{Launch, Setup},
     finite::count_non_finite,
     launch::Place,
+    launch::{Launch, Setup},
     select::SelectJob,
     view::write_view,
     work::{Bench, Totals, read_tensor},
@@ -51,13 +51,21 @@ impl<'p> Job<'p> {
             Step::Copy { from, to } => {
                 let size = setup.inputs.sources[from.source as usize].dtype.size();
                 let each = (setup.wish / size).max(BLOCK);
-                Some(Job::Copy(CopyJob { from, view: from.view.simplified(), to: Destination::new(to, size), len: from.view.len(), each }))
+                Some(Job::Copy(CopyJob {
+                    from,
+                    view: from.view.simplified(),
+                    to: Destination::new(to, size),
+                    len: from.view.len(),
+                    each,
+                }))
             }
             Step::Map { body, to } => Launch::new(setup, body, true, scalars)?.map(|launch| {
                 let size = launch.info.stores[0].size();
                 Job::Map(Box::new(MapJob { launch, to: Destination::new(to, size) }))
             }),
-            Step::Reduce { parts, results } => launches(parts, scalars)?.map(|launches| Job::Reduce(ReduceJob::new(launches, results))),
+            Step::Reduce { parts, results } => {
+                launches(parts, scalars)?.map(|launches| Job::Reduce(ReduceJob::new(launches, results)))
+            }
             Step::Select { parts, selections } => match launches(parts, scalars)? {
                 Some(launches) => SelectJob::new(setup, launches, selections, scalars).map(|job| Job::Select(Box::new(job))),
                 None => None,

@@ -87,7 +87,8 @@ impl<'p> Launch<'p> {
         let kinds = kinds(body, &plan.kernels);
         let info = &plan.kernels[body.kernel as usize];
         let need = Need::of(body, info, &plan.kernels, stores);
-        let tiling = Tiling::new(body, info, need, setup.wish, setup.most).map_err(|bytes| too_long(plan, body, bytes, setup.most))?;
+        let tiling =
+            Tiling::new(body, info, need, setup.wish, setup.most).map_err(|bytes| too_long(plan, body, bytes, setup.most))?;
         let (rows, cols) = (tiling.tile_rows, tiling.tile_cols);
 
         let mut carve = Carve::default();
@@ -176,10 +177,6 @@ fn too_long(plan: &Plan, body: &Loop, bytes: u64, most: u64) -> Error {
         _ => None,
     });
     let of = name.map_or(String::new(), |n| format!(" of tensor `{n}`"));
-    Error::world(format!(
-        "one row{of} needs {} of memory while it is worked on, and a thread has {}",
-        human(bytes),
-        human(most)
-    ))
-    .with_help("give more memory with `--memory`, or fewer threads with `--threads`")
+    Error::world(format!("one row{of} needs {} of memory while it is worked on, and a thread has {}", human(bytes), human(most)))
+        .with_help("give more memory with `--memory`, or fewer threads with `--threads`")
 }

@@ -81,8 +81,7 @@ impl<'r> Schedule<'r> {
         stop: Option<&'r AtomicBool>,
     ) -> Schedule<'r> {
         let steps = plan.steps.iter().map(|_| Stage::Waiting(None)).collect();
-        let state =
-            State { scalars, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
+        let state = State { scalars, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
         Schedule { plan, world, progress, weights, stop, state: Mutex::new(state), wake: Condvar::new() }
     }
 
@@ -179,7 +178,13 @@ impl<'r> Schedule<'r> {
         Ok(Found::Nothing)
     }
 
-    fn task_done<'g>(&'g self, mut state: MutexGuard<'g, State<'r>>, step: usize, task: u64, bench: &mut Bench) -> MutexGuard<'g, State<'r>> {
+    fn task_done<'g>(
+        &'g self,
+        mut state: MutexGuard<'g, State<'r>>,
+        step: usize,
+        task: u64,
+        bench: &mut Bench,
+    ) -> MutexGuard<'g, State<'r>> {
         let Stage::Active(active) = &mut state.steps[step] else { return state };
         active.done += 1;
         if active.first_round {

@@ -96,7 +96,11 @@ pub(crate) struct SelectJob<'p> {
 /// What a count of keys says about a selection.
 enum Verdict {
     /// The key, the `nth` of its equals that is the last one taken, and its place among the heavy values.
-    Found { key: u32, nth: u64, heavy: Option<usize> },
+    Found {
+        key: u32,
+        nth: u64,
+        heavy: Option<usize>,
+    },
     Ask(Ask),
 }
 
@@ -190,13 +194,7 @@ impl<'p> SelectJob<'p> {
     }
 
     /// Computes keys of a loaded tile, chunk by chunk, and hands them over with the chunk's first entry.
-    fn for_keys(
-        &self,
-        bench: &mut Bench,
-        part: usize,
-        tile: &Tile,
-        f: &mut dyn FnMut(&mut Bench, u64, &mut [&mut [f32]]),
-    ) {
+    fn for_keys(&self, bench: &mut Bench, part: usize, tile: &Tile, f: &mut dyn FnMut(&mut Bench, u64, &mut [&mut [f32]])) {
         let launch = &self.launches[part];
         let most = chunk(self.selections.len());
         let mut keys = std::mem::take(&mut bench.keys);

@@ -296,7 +296,13 @@ fn f8(bits: u8, mantissa: u32, bias: i32, infinity: bool) -> f32 {
     }
     let scale = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
     match exponent {
-        e if infinity && e == top => if fraction == 0.0 { sign * f32::INFINITY } else { f32::NAN },
+        e if infinity && e == top => {
+            if fraction == 0.0 {
+                sign * f32::INFINITY
+            } else {
+                f32::NAN
+            }
+        }
         0 => sign * fraction * scale(1 - bias),
         e => sign * (1.0 + fraction) * scale(e - bias),
     }

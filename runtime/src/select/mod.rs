@@ -182,22 +182,29 @@ pub(crate) mod tests {
         ]
     }
 
-    /// The definition in `merge_abi::Selection`, by sorting.
-    pub(crate) fn by_sorting(numbers: &[f32], k: u64) -> (f32, i64) {
-        let n = numbers.len() as u64;
-        if k.min(n) == 0 {
-            return (f32::INFINITY, -1);
-        }
-        if k >= n {
-            return (f32::NEG_INFINITY, n as i64 - 1);
-        }
+    /// Indices from the largest to the smallest, NaN first, equal ones in order.
+    pub(crate) fn downwards(numbers: &[f32]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..numbers.len()).collect();
         order.sort_by(|a, b| {
             let (a, b) = (numbers[*a], numbers[*b]);
             b.is_nan().cmp(&a.is_nan()).then(b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal))
         });
-        let last = order[k as usize - 1];
-        (numbers[last], last as i64)
+        order
+    }
+
+    /// The definition in `merge_abi::Selection`, by an order that [`downwards`] gave.
+    pub(crate) fn by_order(numbers: &[f32], order: &[usize], k: u64) -> (f32, i64) {
+        let n = numbers.len() as u64;
+        match k.min(n) {
+            0 => (f32::INFINITY, -1),
+            k if k == n => (f32::NEG_INFINITY, n as i64 - 1),
+            k => (numbers[order[k as usize - 1]], order[k as usize - 1] as i64),
+        }
+    }
+
+    /// The definition in `merge_abi::Selection`, by sorting.
+    pub(crate) fn by_sorting(numbers: &[f32], k: u64) -> (f32, i64) {
+        by_order(numbers, &downwards(numbers), k)
     }
 
     pub(crate) fn same(a: (f32, i64), b: (f32, i64)) -> bool {
@@ -209,12 +216,13 @@ pub(crate) mod tests {
         let mut scratch = Scratch::default();
         for n in [0, 1, 2, 63, 64, 65, 191, 193, 997, 4099, 70_001] {
             for (name, numbers) in hard(n) {
+                let order = downwards(&numbers);
                 let mut keys = numbers.clone();
                 let keys = to_keys(&mut keys);
                 let n = n as u64;
                 for k in [0, 1, 2, n / 10, n / 2, n - n / 10, n.saturating_sub(1), n, n + 5] {
                     let found = threshold_and_cut(keys, k, &mut scratch);
-                    let sorted = by_sorting(&numbers, k);
+                    let sorted = by_order(&numbers, &order, k);
                     assert!(same(found, sorted), "{name}, {k} of {n}: {found:?} for {sorted:?}");
                 }
             }

@@ -286,8 +286,7 @@ mod tests {
 
     #[test]
     fn keys_order_like_numbers() {
-        let sorted =
-            [f32::NEG_INFINITY, -3.0, -1.0e-40, -0.0, 1.0e-40, 2.0, f32::MAX, f32::INFINITY, f32::NAN].map(order_key);
+        let sorted = [f32::NEG_INFINITY, -3.0, -1.0e-40, -0.0, 1.0e-40, 2.0, f32::MAX, f32::INFINITY, f32::NAN].map(order_key);
         assert!(sorted.is_sorted() && sorted.windows(2).all(|w| w[0] < w[1]));
         assert_eq!(order_key(-0.0), order_key(0.0));
         assert_eq!(order_key(-f32::NAN), u32::MAX);
