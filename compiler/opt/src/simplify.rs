@@ -112,7 +112,7 @@ fn rewrite(g: &mut Graph, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
         }
         Op::Select(c, a, b) => {
             let (c, a, b) = (bare(g, c), bare(g, a), bare(g, b));
-            let taken = match number(g, c) {
+            let taken = match number(g, c).or_else(|| mask_value(g, c)) {
                 Some(x) => Some(if x != 0.0 { a } else { b }),
                 None if a == b => Some(a),
                 None => None,
@@ -166,6 +166,21 @@ fn rewrite(g: &mut Graph, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
 fn number(g: &Graph, n: NodeId) -> Option<f64> {
     match g.node(n).op {
         Op::Const(bits) => Some(f64::from_bits(bits)),
+        _ => None,
+    }
+}
+
+/// The value of a mask that selects everything or nothing.
+fn mask_value(g: &Graph, n: NodeId) -> Option<f64> {
+    let Op::TopMask { input, k, over } = g.node(n).op else { return None };
+    let shape = g.shape(input);
+    let entries = match over {
+        Over::All => shape.iter().product::<u64>(),
+        Over::Rows => shape.last().copied().unwrap_or(1),
+    };
+    match number(g, k)? {
+        k if k >= entries as f64 => Some(1.0),
+        k if k < 1.0 => Some(0.0),
         _ => None,
     }
 }
@@ -289,6 +304,12 @@ mod tests {
             simplified(text, 5),
             "%0 = load 0 : [2, 3]\n%1 = const 2.0 : []\n%2 = topmask rows %0 %1 : [2, 3]\n%3 = not %2 : [2, 3]\n%4 = and %2 %3 : [2, 3]"
         );
+    }
+
+    #[test]
+    fn keeping_everything_needs_no_selection() {
+        let text = "%0 = load 0 : [2, 3]\n%1 = const 6.0 : []\n%2 = topmask all %0 %1 : [2, 3]\n%3 = const 0.0 : []\n%4 = select %2 %0 %3 : [2, 3]";
+        assert_eq!(simplified(text, 4), "%0 = load 0 : [2, 3]");
     }
 
     #[test]
