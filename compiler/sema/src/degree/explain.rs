@@ -128,18 +128,28 @@ pub fn mismatch(found: &Degree, wanted: &Wanted, asker: &str, span: Span, name: 
 
 /// `e as weight` where that is proved already.
 pub fn already_proved(role: &str, span: Span, role_span: Span) -> Diagnostic {
-    Diagnostic::new(W2108, format!("this is proved to be a {role} already; `as` would hide later mistakes"), role_span, "not needed")
-        .label(span, format!("its degree is that of a {role}"))
-        .help(format!("remove `as {role}`"))
+    Diagnostic::new(
+        W2108,
+        format!("this is proved to be a {role} already; `as` would hide later mistakes"),
+        role_span,
+        "not needed",
+    )
+    .label(span, format!("its degree is that of a {role}"))
+    .help(format!("remove `as {role}`"))
 }
 
 fn known(degree: &Frac, wanted: &Wanted, asker: &str, span: Span, name: &dyn Fn(Atom) -> String) -> Diagnostic {
     let text = degree.text(name);
     match wanted {
         Wanted::Weight if degree.is_zero() => {
-            return Diagnostic::new(E2102, format!("{asker} needs a weight; this is a delta"), span, "degree 0: a difference of weights")
-                .help("add it to a weight: `base + (math - base)`")
-                .help("a delta may be saved on its own: `save math - base to \"difference\"`");
+            return Diagnostic::new(
+                E2102,
+                format!("{asker} needs a weight; this is a delta"),
+                span,
+                "degree 0: a difference of weights",
+            )
+            .help("add it to a weight: `base + (math - base)`")
+            .help("a delta may be saved on its own: `save math - base to \"difference\"`");
         }
         Wanted::Delta if degree.is_one() => {
             return Diagnostic::new(E2102, format!("{asker} needs a delta; this is a weight"), span, "degree 1: a weight")
@@ -159,9 +169,7 @@ fn known(degree: &Frac, wanted: &Wanted, asker: &str, span: Span, name: &dyn Fn(
             format!("degree {text}"),
         );
         return match wanted {
-            Wanted::Weight if value == 2.0 => {
-                d.help("average: `mean([a, b])`").help("or add a difference: `a + (b - base)`")
-            }
+            Wanted::Weight if value == 2.0 => d.help("average: `mean([a, b])`").help("or add a difference: `a + (b - base)`"),
             Wanted::Weight if value == -1.0 => d.help("a difference goes with a weight: `base + (base - a)`"),
             Wanted::Weight => d
                 .help("add differences, `target + 0.3 * (chat - base)`: a difference has degree 0")

@@ -101,9 +101,7 @@ impl Frac {
     pub fn neg(&self) -> Option<Frac> {
         match &self.0 {
             Repr::Const(c) => c.neg().map(|c| Frac(Repr::Const(c))),
-            Repr::General(both) => {
-                Some(Frac(Repr::General(Rc::new((both.0.scale(Rational::int(-1))?, both.1.clone())))))
-            }
+            Repr::General(both) => Some(Frac(Repr::General(Rc::new((both.0.scale(Rational::int(-1))?, both.1.clone()))))),
         }
     }
 

@@ -60,8 +60,7 @@ fn settings_are_polynomials() {
     let mix = weight().scale(&w, span(0)).add(&weight().scale(&rest, span(0)), span(0));
     assert!(mix.is_weight());
     let sum = w.add(&atom(1)).unwrap();
-    let normalised =
-        weight().scale(&w, span(0)).add(&weight().scale(&atom(1), span(0)), span(0)).divide(&sum, span(0));
+    let normalised = weight().scale(&w, span(0)).add(&weight().scale(&atom(1), span(0)), span(0)).divide(&sum, span(0));
     assert!(normalised.is_weight());
 }
 

@@ -35,10 +35,10 @@ pub fn zip(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
     let Some((first, _)) = lists.first().cloned() else { return Err(Reported) };
     if lists.iter().any(|(l, _)| l.len() != first.len()) {
-        let d = lists.iter().fold(
-            Diagnostic::new(codes::BAD_LIST, "`zip` pairs lists of equal length", span, ""),
-            |d, (l, at)| d.label(*at, format!("{} member{}", l.len(), if l.len() == 1 { "" } else { "s" })),
-        );
+        let d =
+            lists.iter().fold(Diagnostic::new(codes::BAD_LIST, "`zip` pairs lists of equal length", span, ""), |d, (l, at)| {
+                d.label(*at, format!("{} member{}", l.len(), if l.len() == 1 { "" } else { "s" }))
+            });
         return Err(cx.report(d.help("give every model its own weight; `[0.5 for m in models]` repeats a value")));
     }
     Ok(Value::List((0..first.len()).map(|k| Value::Tuple(lists.iter().map(|(l, _)| l[k].clone()).collect())).collect()))
@@ -99,8 +99,9 @@ pub fn ramp(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         return Err(empty_list(cx, args.name, values.span));
     }
     if points.len() == 1 {
-        let d = Diagnostic::new(codes::BAD_LIST, "a ramp leads from one value to another, and here is one", values.span, "one value")
-            .help("write the value itself, without `ramp`");
+        let d =
+            Diagnostic::new(codes::BAD_LIST, "a ramp leads from one value to another, and here is one", values.span, "one value")
+                .help("write the value itself, without `ramp`");
         return Err(cx.report(d));
     }
     let (place, count) = (int(cx, args.name, at)?, int(cx, args.name, of)?);

@@ -286,12 +286,9 @@ fn sum_of_ints(cx: &mut Cx, who: &str, members: &[Value], span: Span) -> Answer 
     });
     match ints.into_iter().try_fold(0i64, i64::checked_add) {
         Some(n) => Ok(Value::Int(n)),
-        None => Err(cx.error(
-            crate::codes::types::INT_ARITHMETIC,
-            format!("`{who}` of these ints does not fit 64 bits"),
-            span,
-            "",
-        )),
+        None => {
+            Err(cx.error(crate::codes::types::INT_ARITHMETIC, format!("`{who}` of these ints does not fit 64 bits"), span, ""))
+        }
     }
 }
 

@@ -117,7 +117,8 @@ pub fn index(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         None if shape.len() == 1 => 0,
         None => {
             let message = format!("`index` of {} needs `axis:`", describe(cx, &x.value));
-            let d = Diagnostic::new(types::WRONG_ARGUMENTS, message, span, "").help("`index(x, axis: 0)` numbers the rows of a matrix");
+            let d = Diagnostic::new(types::WRONG_ARGUMENTS, message, span, "")
+                .help("`index(x, axis: 0)` numbers the rows of a matrix");
             return Err(cx.report(d));
         }
     };
@@ -171,7 +172,14 @@ pub fn literal(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     Ok(Value::Tensor(TensorVal::new(node, Degree::delta())))
 }
 
-fn collect(cx: &mut Cx, value: &Value, span: Span, depth: usize, shape: &mut Vec<u64>, out: &mut Vec<f64>) -> Result<(), Reported> {
+fn collect(
+    cx: &mut Cx,
+    value: &Value,
+    span: Span,
+    depth: usize,
+    shape: &mut Vec<u64>,
+    out: &mut Vec<f64>,
+) -> Result<(), Reported> {
     let single = match value {
         Value::List(members) => {
             // The first list at each depth says how long all of them are.
@@ -211,8 +219,13 @@ fn collect(cx: &mut Cx, value: &Value, span: Span, depth: usize, shape: &mut Vec
         }
         None => {
             let found = describe(cx, value);
-            let d = Diagnostic::new(types::WRONG_KIND, format!("`tensor` takes numbers that are written out, and this holds {found}"), span, "")
-                .help("a setting scales a tensor instead: `s * tensor([1, 2])`");
+            let d = Diagnostic::new(
+                types::WRONG_KIND,
+                format!("`tensor` takes numbers that are written out, and this holds {found}"),
+                span,
+                "",
+            )
+            .help("a setting scales a tensor instead: `s * tensor([1, 2])`");
             Err(cx.report(d))
         }
     }

@@ -1,8 +1,8 @@
 //! What all primitives share: reading arguments, naming things in messages, scalars as coefficients.
 
 use crate::codes::{absent, primitives as codes, types};
-use crate::hir::BinaryOp;
 use crate::elaborate::{Cx, show_shape};
+use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use merge_ir::tir::{NodeId, Op, Over};
@@ -52,7 +52,11 @@ pub fn constant(cx: &Cx, node: NodeId) -> Option<f64> {
         Op::Unary(f, a) => f.eval(at(*a)?),
         Op::Binary(f, a, b) => f.eval(at(*a)?, at(*b)?),
         Op::Select(c, a, b) => {
-            if at(*c)? != 0.0 { at(*a)? } else { at(*b)? }
+            if at(*c)? != 0.0 {
+                at(*a)?
+            } else {
+                at(*b)?
+            }
         }
         _ => return None,
     })
@@ -231,8 +235,7 @@ pub fn resolve_axis(cx: &mut Cx, who: &str, axis: i64, rank: usize, span: Span) 
         1 => format!("`{who}` asks for axis {axis} of a tensor with one axis"),
         _ => format!("`{who}` asks for axis {axis} of a tensor with {rank} axes"),
     };
-    let d = Diagnostic::new(types::OUT_OF_RANGE, message, span, "no such axis")
-        .help("axes are counted from 0; -1 is the last");
+    let d = Diagnostic::new(types::OUT_OF_RANGE, message, span, "no such axis").help("axes are counted from 0; -1 is the last");
     Err(cx.report(d))
 }
 
@@ -256,4 +259,3 @@ pub fn within(cx: &mut Cx, who: &str, what: &str, t: &TensorVal, low: f64, high:
         _ => Ok(()),
     }
 }
-
