@@ -61,7 +61,8 @@ fn write_human(out: &mut impl Write, diagnostic: &Diagnostic, sources: &Sources)
     for help in &diagnostic.helps {
         report.add_help(help);
     }
-    for fix in &diagnostic.fixes {
+    // A help mostly says what its fix does.
+    for fix in diagnostic.fixes.iter().filter(|f| !diagnostic.helps.iter().any(|h| h.contains(f.replacement.trim()))) {
         report.add_help(format!("{}: `{}`", fix.message, fix.replacement.trim()));
     }
     let cache = ariadne::sources(sources.iter().map(|(_, s)| (s.name.clone(), s.text.clone())));

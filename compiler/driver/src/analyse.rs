@@ -59,7 +59,9 @@ pub fn analyse(request: &Request) -> Result<Analysis, Error> {
         FileModules { sources: &mut sources, folder: folder.clone(), diagnostics: Vec::new(), known: HashMap::new() };
     let (hir, found) = merge_sema::resolve(entry, &ast, &mut modules);
     diagnostics.append(&mut modules.diagnostics);
-    diagnostics.extend(found);
+    // What could not be parsed may well use a name that seems unused.
+    let unparsed = diagnostics.iter().any(Diagnostic::is_error);
+    diagnostics.extend(found.into_iter().filter(|d| !unparsed || d.is_error()));
 
     let absolute = std::path::absolute(&folder).unwrap_or(folder);
     let mut headers = Headers { folder: absolute.clone(), known: HashMap::new(), without_weights: false };

@@ -14,8 +14,7 @@ pub fn run(analysis: &Analysis, options: &Options, progress: &dyn Progress) -> R
         return Err(Error::world("a checkpoint of this recipe is a `.schema` text, which has no weights")
             .with_help("`mergec check` and `mergec plan` work on it; to run, give the weights with `--model name=PATH`"));
     }
-    let object = merge_codegen::compile(&compiled.kernels, &Cpu::Host).map_err(internal)?;
-    let jit = Jit::load(&object).map_err(internal)?;
+    let jit = Jit::compile(&compiled.kernels, &Cpu::Host).map_err(internal)?;
     let kernels = compiled
         .kernels
         .iter()

@@ -1,6 +1,6 @@
 //! Finds the files that `use` names.
 
-use merge_base::{Diagnostic, FileId, Sources};
+use merge_base::{Diagnostic, FileId, Sources, Span};
 use merge_grammar::ast;
 use merge_sema::{ModuleMissing, Modules};
 use std::{collections::HashMap, path::PathBuf, rc::Rc};
@@ -15,6 +15,10 @@ pub struct FileModules<'a> {
 }
 
 impl Modules for FileModules<'_> {
+    fn text(&self, span: Span) -> String {
+        self.sources.slice(span).to_owned()
+    }
+
     fn module(&mut self, path: &[String]) -> Result<(FileId, Rc<ast::File>), ModuleMissing> {
         if let Some(found) = self.known.get(path) {
             return Ok(found.clone());

@@ -213,7 +213,7 @@ impl Resolver<'_> {
         if slot.words.contains(&word) {
             return Expr { kind: ExprKind::Word(word.to_string()), span };
         }
-        if !self.may_be_missing() {
+        if !self.may_be_missing(word) {
             let message = format!("`{}` of `{function}` cannot be `{word}`", slot.name);
             let mut d = Diagnostic::new(UNKNOWN_WORD, message, span, "unknown word");
             d = match did_you_mean(word, slot.words.iter().copied()) {
@@ -238,7 +238,7 @@ impl Resolver<'_> {
             self.report(Diagnostic::new(NOT_A_VALUE, message, span, "called here").help("only functions can be called"));
             return;
         }
-        if self.may_be_missing() {
+        if self.may_be_missing(name) {
             return;
         }
         let mut d = Diagnostic::new(UNKNOWN_NAME, format!("unknown function `{name}`"), span, "not defined here");

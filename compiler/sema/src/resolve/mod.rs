@@ -36,7 +36,7 @@ mod types;
 use crate::hir::{self, FnId, LocalId};
 use merge_base::{Diagnostic, FileId, Span};
 use merge_grammar::ast;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use scope::Body;
 use std::rc::Rc;
 
@@ -47,6 +47,11 @@ pub trait Modules {
     /// # Errors
     /// There is no such file.
     fn module(&mut self, path: &[String]) -> Result<(FileId, Rc<ast::File>), ModuleMissing>;
+
+    /// The text at a place: what could not be parsed may hold names that are then missing elsewhere.
+    fn text(&self, _span: Span) -> String {
+        String::new()
+    }
 }
 
 /// There is no file of that path.
@@ -85,8 +90,8 @@ struct FileScope {
     ast: Rc<ast::File>,
     fns: FxHashMap<String, FnId>,
     imports: FxHashMap<String, FnId>,
-    /// Something of it could not be parsed, so a name that is missing is perhaps there.
-    broken: bool,
+    /// Names that stand in what could not be parsed or not be found: a use of one is not reported again.
+    doubtful: FxHashSet<String>,
 }
 
 /// What a call needs to know of a function.

@@ -5,14 +5,20 @@ use crate::codes::names::{DEFINED_TWICE, NOT_IN_MODULE, PRIVATE, UNKNOWN_MODULE}
 use crate::hir::FnId;
 use merge_base::{Diagnostic, FileId, Span, did_you_mean, list_names};
 use merge_grammar::ast::{self, Item, Type};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 impl Resolver<'_> {
     /// Registers a file and its functions.
     pub(super) fn add_file(&mut self, id: FileId, ast: Rc<ast::File>) -> usize {
         let index = self.files.len();
-        let broken = ast.items.iter().any(|i| matches!(i, Item::Error(_)));
+        let mut doubtful = FxHashSet::default();
+        for item in &ast.items {
+            if let Item::Error(span) = item {
+                let text = self.modules.text(*span);
+                doubtful.extend(text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_string));
+            }
+        }
         let mut fns: FxHashMap<String, FnId> = FxHashMap::default();
         for (at, item) in ast.items.iter().enumerate() {
             let Item::Fn(f) = item else { continue };
@@ -39,7 +45,7 @@ impl Resolver<'_> {
                 fns.insert(f.name.text.clone(), fn_id);
             }
         }
-        self.files.push(FileScope { id, ast, fns, imports: FxHashMap::default(), broken });
+        self.files.push(FileScope { id, ast, fns, imports: FxHashMap::default(), doubtful });
         index
     }
 
@@ -67,7 +73,7 @@ impl Resolver<'_> {
         let span = path.iter().map(|n| n.span).reduce(Span::to).unwrap_or(u.span);
         let Some(target) = self.file_of(&texts, span, u) else {
             // Whatever it would have brought in is not reported again where it is used.
-            self.files[file].broken = true;
+            self.files[file].doubtful.extend(names.iter().map(|n| n.text.clone()));
             return;
         };
         for name in names {
@@ -84,7 +90,9 @@ impl Resolver<'_> {
                 Some(id) => {
                     self.files[file].imports.insert(name.text.clone(), id);
                 }
-                None => self.files[file].broken = true,
+                None => {
+                    self.files[file].doubtful.insert(name.text.clone());
+                }
             }
         }
     }
@@ -134,7 +142,7 @@ impl Resolver<'_> {
         if let Some(id) = scope.fns.get(&name.text) {
             return Some(*id);
         }
-        if scope.broken {
+        if scope.doubtful.contains(&name.text) {
             return None;
         }
         let is_value = scope.ast.items.iter().any(|i| match i {

@@ -101,11 +101,14 @@ impl Resolver<'_> {
     }
 
     fn warn_unused(&mut self, scope: &Scope) {
-        if scope.broken || self.files[self.body.file].broken {
+        if scope.broken {
             return;
         }
         for id in &scope.watched {
             let local = &self.body.locals[id.0 as usize];
+            if self.files[self.body.file].doubtful.contains(&local.name) {
+                continue;
+            }
             if !self.body.used[id.0 as usize] && !local.name.starts_with('_') {
                 let d = Diagnostic::new(UNUSED, format!("nothing uses `{}`", local.name), local.span, "unused")
                     .help("remove it, or let its name start with `_`")
@@ -230,7 +233,7 @@ impl Resolver<'_> {
             self.report(d);
             return;
         }
-        if self.may_be_missing() {
+        if self.may_be_missing(name) {
             return;
         }
         let d = Diagnostic::new(UNKNOWN_NAME, format!("unknown name `{name}`"), span, "not defined here");
@@ -248,9 +251,9 @@ impl Resolver<'_> {
     }
 
     /// Whether a name that is not found may stand in a part that could not be parsed.
-    pub(super) fn may_be_missing(&self) -> bool {
+    pub(super) fn may_be_missing(&self, name: &str) -> bool {
         let broken = |b: &Body| b.scopes.iter().any(|s| s.broken);
-        self.files[self.body.file].broken || broken(&self.body) || self.top.as_ref().is_some_and(broken)
+        self.files[self.body.file].doubtful.contains(name) || broken(&self.body) || self.top.as_ref().is_some_and(broken)
     }
 
     /// The later definition of a name, in the innermost scope that has one.
