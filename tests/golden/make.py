@@ -45,7 +45,7 @@ def write(name, data, folder=None):
     path = os.path.join(OUT, name) if folder is None else os.path.join(OUT, folder)
     os.makedirs(path, exist_ok=True)
     file = "model.safetensors" if folder is None else name + ".safetensors"
-    save_file({k: np.ascontiguousarray(v) for k, v in data.items()}, os.path.join(path, file))
+    save_file({k: np.array(v, order="C") for k, v in data.items()}, os.path.join(path, file))
 
 
 def to_bf16(x):

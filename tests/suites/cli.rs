@@ -159,7 +159,7 @@ fn inspect_folds_layers_and_tells_differences() {
     let folder = folder(GOOD);
     let one = run(folder.path(), &["inspect", "base"]);
     assert_eq!(one.code, 0, "{}", one.err);
-    assert!(one.out.contains("0..3") && one.out.contains("F32") && one.out.contains("[16, 8]"), "{}", one.out);
+    assert!(one.out.contains("{0..=3}") && one.out.contains("F32") && one.out.contains("[16, 8]"), "{}", one.out);
     let two = run(folder.path(), &["inspect", "base", "wide"]);
     assert!(two.out.contains("[24, 8]"), "{}", two.out);
 }

@@ -116,6 +116,10 @@ fn selections_take_the_same_entries() {
             "keep_top(a, 0)",
             "keep_top(a, 1)",
         ] {
+            if value.contains("quantile") && shapes.iter().any(|s| s.contains(&0)) {
+                // No quantile of nothing: an error of its own.
+                continue;
+            }
             let recipe = format!("let a = checkpoint(\"a\")\nsave {value} as delta to \"out\"\n");
             let analysis = analyse_text(&folder, &recipe);
             let said: Vec<String> = analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {}", d.code, d.message)).collect();
