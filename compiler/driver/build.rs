@@ -10,10 +10,8 @@ fn main() {
         let mut files: Vec<_> = fs::read_dir(&folder).expect("readable").map(|f| f.expect("readable").path()).collect();
         files.retain(|f| f.extension().is_some_and(|e| e == extension));
         files.sort();
-        let rows: String = files
-            .iter()
-            .map(|f| format!("    ({:?}, include_str!({:?})),\n", f.file_stem().expect("a file name"), f))
-            .collect();
+        let rows: String =
+            files.iter().map(|f| format!("    ({:?}, include_str!({:?})),\n", f.file_stem().expect("a file name"), f)).collect();
         format!("pub const {name}: &[(&str, &str)] = &[\n{rows}];\n")
     };
     let text = table("LIBRARY", "stdlib", "merge") + &table("ERROR_PAGES", "docs/errors", "md");

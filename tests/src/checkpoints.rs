@@ -74,7 +74,8 @@ pub fn write_checkpoint<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a 
     } else {
         std::fs::create_dir_all(path).expect("writable");
         std::fs::write(path.join("model.safetensors"), bytes).expect("writable");
-        std::fs::write(path.join("config.json"), "{\n  \"model_type\": \"tiny\",\n  \"num_hidden_layers\": 4\n}\n").expect("writable");
+        std::fs::write(path.join("config.json"), "{\n  \"model_type\": \"tiny\",\n  \"num_hidden_layers\": 4\n}\n")
+            .expect("writable");
     }
 }
 

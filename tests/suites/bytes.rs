@@ -41,7 +41,9 @@ fn threads_memory_and_shards_do_not_reach_the_output() {
         inputs(&folder, dtype);
         for (name, value) in METHODS {
             let mut first = None;
-            for (threads, memory, shard) in [(1, 1u64 << 30, ""), (2, 1 << 30, ""), (5, 6 << 20, "shard: 100KB"), (3, 64 << 20, "shard: 30KB")] {
+            for (threads, memory, shard) in
+                [(1, 1u64 << 30, ""), (2, 1 << 30, ""), (5, 6 << 20, "shard: 100KB"), (3, 64 << 20, "shard: 30KB")]
+            {
                 let uses = "use std.merging.{slerp, ties, ties_paper, dare, dare_ties, breadcrumbs, model_stock}";
                 let settings = if shard.is_empty() { String::new() } else { format!(" {{ {shard} }}") };
                 let recipe = format!(

@@ -27,7 +27,8 @@ fn folder(recipe: &str) -> Folder {
 
 const GOOD: &str = "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nchoose t in 0.0..=1.0 = 0.25\n\
     save like base {\n    \"model.position_ids\" => base\n    _ => lerp(base, math, t)\n} to \"out\"\n";
-const BAD: &str = "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nsave base + math to \"out\"\nsave bse to \"b\"\n";
+const BAD: &str =
+    "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nsave base + math to \"out\"\nsave bse to \"b\"\n";
 
 #[test]
 fn check_is_silent_where_all_is_well() {
@@ -100,7 +101,9 @@ fn an_answer_outside_the_domain_is_refused() {
 #[test]
 fn wrong_usage_exits_with_2() {
     let folder = folder(GOOD);
-    for arguments in [&["run"][..], &["check"], &["bake", "r.merge"], &["run", "r.merge", "--memory", "lots"], &["explain", "E9999"]] {
+    for arguments in
+        [&["run"][..], &["check"], &["bake", "r.merge"], &["run", "r.merge", "--memory", "lots"], &["explain", "E9999"]]
+    {
         assert_eq!(run(folder.path(), arguments).code, 2, "{arguments:?}");
     }
 }

@@ -71,7 +71,8 @@ fn generated_recipes_agree_with_the_interpreter() {
              save like a {{ _ => (a + 0 * ({value})) + ({value}) - a as weight }} to \"out\" {{ dtype: f32 }}\n"
         );
         let analysis = analyse_text(&folder, &recipe);
-        let said: Vec<String> = analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {}", d.code, d.message)).collect();
+        let said: Vec<String> =
+            analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {}", d.code, d.message)).collect();
         assert!(said.is_empty(), "seed {seed}: {recipe}{}", said.join("\n"));
         merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("seed {seed}: {}", e.message));
         let got = read_model(&folder.join("out"));
@@ -122,9 +123,11 @@ fn selections_take_the_same_entries() {
             }
             let recipe = format!("let a = checkpoint(\"a\")\nsave {value} as delta to \"out\"\n");
             let analysis = analyse_text(&folder, &recipe);
-            let said: Vec<String> = analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {}", d.code, d.message)).collect();
+            let said: Vec<String> =
+                analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {}", d.code, d.message)).collect();
             assert!(said.is_empty(), "{recipe}{}", said.join("\n"));
-            merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("seed {seed} {value}: {}", e.message));
+            merge_driver::run(&analysis, &Options::default(), &Silent)
+                .unwrap_or_else(|e| panic!("seed {seed} {value}: {}", e.message));
             let got = read_model(&folder.join("out"));
             for (name, want) in interpret_output(&analysis, 0, 0) {
                 assert!(got[&name].entries == want.entries, "seed {seed}: {value}: {name} {:?}", want.shape);

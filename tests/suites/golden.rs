@@ -9,7 +9,8 @@ const ELEMENTWISE: f64 = 2e-6;
 /// Methods with angles computed per row in f32.
 const ANGLES: f64 = 2e-5;
 
-const HEAD: &str = "let base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nlet c = checkpoint(\"c\")\n";
+const HEAD: &str =
+    "let base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nlet c = checkpoint(\"c\")\n";
 
 /// The inputs beside a fresh folder for the output.
 fn folder(name: &str) -> Folder {

@@ -60,7 +60,12 @@ fn run(start: &str, folder: &Folder, tolerance: f64) -> usize {
     let file = program(start);
     let copy = folder.write("program.merge", &std::fs::read_to_string(&file).unwrap());
     let analysis = merge_driver::analyse(&Request { file: copy, ..Request::default() }).unwrap();
-    let said: Vec<String> = analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes)).collect();
+    let said: Vec<String> = analysis
+        .diagnostics
+        .iter()
+        .filter(|d| d.is_error())
+        .map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes))
+        .collect();
     assert!(said.is_empty(), "program {start}\n{}", said.join("\n"));
     merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("program {start}: {}", e.message));
     let outputs = &analysis.elaborated.graph.outputs;
@@ -116,7 +121,8 @@ llama_programs! {
 #[test]
 fn program_9_fisher() {
     let folder = Folder::new("program");
-    let shapes: &[(&str, &[usize])] = &[("body.{0..3}.weight", &[9, 7]), ("classifier.weight", &[3, 7]), ("classifier.bias", &[3])];
+    let shapes: &[(&str, &[usize])] =
+        &[("body.{0..3}.weight", &[9, 7]), ("classifier.weight", &[3, 7]), ("classifier.bias", &[3])];
     for (seed, path) in ["math", "code", "math-fisher.safetensors", "code-fisher.safetensors"].into_iter().enumerate() {
         model(&folder, path, seed as u64 + 11, shapes);
     }

@@ -38,9 +38,10 @@ fn every_diagnostic_is_expected_and_every_expectation_met() {
         for d in &analysis.diagnostics {
             let source = d.primary_span().map(|s| analysis.sources.get(s.file).line_column(s.start).line);
             let line = source.unwrap_or(0);
-            let said = [vec![d.message.clone()], d.labels.iter().map(|l| l.message.clone()).collect(), d.notes.clone(), d.helps.clone()]
-                .concat()
-                .join(" · ");
+            let said =
+                [vec![d.message.clone()], d.labels.iter().map(|l| l.message.clone()).collect(), d.notes.clone(), d.helps.clone()]
+                    .concat()
+                    .join(" · ");
             match expected.iter().position(|e| e.line == line && e.code == d.code.0 && said.contains(&e.text)) {
                 Some(i) => drop(expected.remove(i)),
                 None => wrong.push(format!("{name}:{line}: not expected: {}: {said}", d.code)),

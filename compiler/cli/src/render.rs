@@ -138,7 +138,7 @@ pub fn error(error: &Error) -> u8 {
         miette::GraphicalTheme::unicode_nocolor()
     };
     let mut text = String::new();
-    let drawn = miette::GraphicalReportHandler::new_themed(theme).with_width(110).render_report(&mut text, &World(error));
+    let drawn = miette::GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).render_report(&mut text, &World(error));
     if drawn.is_err() {
         text.clone_from(&error.message);
     }

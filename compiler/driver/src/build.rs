@@ -23,8 +23,7 @@ pub fn build(analysis: &Analysis, to: &Path, cpu: Option<&str>) -> Result<(), Er
         None => merge_codegen::default_cpu(),
     };
     let plan = merge_runtime::encode_plan(&compiled.plan);
-    let object = merge_codegen::executable_object(&compiled.kernels, &plan, &cpu)
-        .map_err(|e| match e {
+    let object = merge_codegen::executable_object(&compiled.kernels, &plan, &cpu).map_err(|e| match e {
         merge_codegen::Error::Cpu(message) => Error::usage(message),
         merge_codegen::Error::Internal(_) => internal(e),
     })?;

@@ -8,8 +8,8 @@
 
 mod analyse;
 mod build;
-mod embedded;
 mod describe;
+mod embedded;
 mod execute;
 mod modules;
 mod schemas;

@@ -20,10 +20,10 @@ pub fn demo() -> Result<(), String> {
         shell::run(release.join("mergec"), &["run", &recipe])?;
     }
     println!("\nAccuracy in per cent, digits in each quadrant of the canvas (2000 test images):\n");
-    let rows = INPUTS.iter().map(|m| (*m, folder.join(m))).chain([
-        ("plain average", folder.join("out/average")),
-        ("ties, density 0.2, lambda 1.5", folder.join("out/ties")),
-    ]);
+    let rows = INPUTS
+        .iter()
+        .map(|m| (*m, folder.join(m)))
+        .chain([("plain average", folder.join("out/average")), ("ties, density 0.2, lambda 1.5", folder.join("out/ties"))]);
     let (names, models): (Vec<&str>, Vec<String>) = rows.map(|(name, path)| (name, path.display().to_string())).unzip();
     let data = folder.join("data/test.safetensors").display().to_string();
     let arguments: Vec<&str> = [data.as_str()].into_iter().chain(models.iter().map(String::as_str)).collect();

@@ -9,7 +9,8 @@ const LLVM: &str = "19";
 /// Makes sure that LLVM's development files are there.
 pub fn llvm() -> Result<(), String> {
     let prefix = std::env::var("LLVM_SYS_191_PREFIX").unwrap_or_else(|_| format!("/usr/lib/llvm-{LLVM}"));
-    if shell::works(Path::new(&prefix).join("bin/llvm-config"), &["--version"]) && Path::new(&prefix).join("include/llvm-c").exists()
+    if shell::works(Path::new(&prefix).join("bin/llvm-config"), &["--version"])
+        && Path::new(&prefix).join("include/llvm-c").exists()
     {
         return Ok(());
     }

@@ -82,7 +82,8 @@ fn table(options: &Options, data: &Path, place_name: &str, place: &Path) -> Resu
         let floor_out = place.join("floor");
         let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
         let inputs = method.inputs.iter().map(|i| data.join(i).join("model.safetensors").display().to_string());
-        let floor: Vec<String> = ["floor".to_owned(), threads, floor_out.display().to_string()].into_iter().chain(inputs).collect();
+        let floor: Vec<String> =
+            ["floor".to_owned(), threads, floor_out.display().to_string()].into_iter().chain(inputs).collect();
         let mut pairs: Vec<(Measured, Measured)> = Vec::new();
         // The first pair warms the page cache and is not counted.
         for turn in 0..=options.runs {

@@ -48,7 +48,13 @@ impl Llama {
 
 /// The shapes of a 1.1B Llama, or a tenth of it: a base and three fine-tunes in bf16.
 pub fn checkpoints(folder: &Path, quick: bool) -> Result<(), String> {
-    let model = Llama { hidden: 2048, layers: if quick { 1 } else { 22 }, intermediate: 5632, kv: 256, vocabulary: if quick { 16000 } else { 32000 } };
+    let model = Llama {
+        hidden: 2048,
+        layers: if quick { 1 } else { 22 },
+        intermediate: 5632,
+        kv: 256,
+        vocabulary: if quick { 16000 } else { 32000 },
+    };
     for (which, name) in ["base", "a", "b", "c"].into_iter().enumerate() {
         let file = folder.join(name);
         if file.join("model.safetensors").exists() {
