@@ -18,36 +18,31 @@ pub mod types;
 
 use merge_base::Code;
 
-/// The codes of each file.
-pub const FILES: [&[Code]; 6] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, absent::ALL];
-
-use merge_base::Code;
-
-const PARTS: [&[Code]; 6] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, absent::ALL];
+const FILES: [&[Code]; 6] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, absent::ALL];
 
 const COUNT: usize = {
-    let (mut n, mut part) = (0, 0);
-    while part < PARTS.len() {
-        n += PARTS[part].len();
-        part += 1;
+    let (mut count, mut file) = (0, 0);
+    while file < FILES.len() {
+        count += FILES[file].len();
+        file += 1;
     }
-    n
+    count
 };
 
-const JOINED: [Code; COUNT] = {
+const fn gather() -> [Code; COUNT] {
     let mut all = [Code(""); COUNT];
-    let (mut n, mut part) = (0, 0);
-    while part < PARTS.len() {
-        let mut k = 0;
-        while k < PARTS[part].len() {
-            all[n] = PARTS[part][k];
-            n += 1;
-            k += 1;
+    let (mut at, mut file) = (0, 0);
+    while file < FILES.len() {
+        let mut i = 0;
+        while i < FILES[file].len() {
+            all[at] = FILES[file][i];
+            at += 1;
+            i += 1;
         }
-        part += 1;
+        file += 1;
     }
     all
-};
+}
 
 /// Every code of this crate.
-pub const ALL: &[Code] = &JOINED;
+pub const ALL: &[Code] = &gather();

@@ -9,7 +9,6 @@ use crate::hir::{Arg, Callee, Expr, ExprKind, Fn, FnId, Tail, Type, TypeName};
 use crate::primitives;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{NodeId, Op};
 use std::rc::Rc;
 
 /// Calls may nest this deep; names cannot recurse, so only generated code comes near.
@@ -143,9 +142,7 @@ impl<'p> Cx<'p> {
         }
         let depth = self.calls.as_ref().map_or(0, |c| c.depth) + 1;
         if depth > DEEPEST_CALL {
-            let message = format!("calls nest more than {DEEPEST_CALL} deep here");
-            self.error(codes::TOO_DEEP, message, span, "");
-            return Value::Poison;
+            return self.not_there_yet(&format!("nesting calls more than {DEEPEST_CALL} deep"), "put what the innermost do into one function", span);
         }
         let mut frame = Frame::of_function(f.locals.len(), false);
         let site = Rc::new(CallSite { caller: self.calls.clone(), function: id, span, depth });
@@ -222,11 +219,6 @@ impl<'p> Cx<'p> {
             }
         }
         true
-    }
-
-    pub(super) fn uses_settings(&self, node: NodeId) -> bool {
-        let op = &self.graph.node(node).op;
-        matches!(op, Op::Setting(_)) || op.operands().iter().any(|n| self.uses_settings(*n))
     }
 }
 

@@ -108,7 +108,7 @@ impl<'p> Cx<'p> {
                     (None, Value::Poison) => return Err(Reported),
                     (None, other) => {
                         let message = format!("`{id}` is an int, and its default is {}", other.kind());
-                        return Err(self.error(codes::BAD_DOMAIN, message, default.span, ""));
+                        return Err(self.error(codes::BAD_ANSWER, message, default.span, ""));
                     }
                 };
                 if !(low..=high).contains(&number) {
@@ -161,7 +161,7 @@ impl<'p> Cx<'p> {
                     let high = self.known_number(b, domain.span)?;
                     self.real_choices(low, if r.inclusive { high } else { high.next_down() }, domain.span)
                 }
-                _ => Err(self.error(codes::BAD_DOMAIN, "a range to choose from has two ends", domain.span, "")),
+                _ => Err(self.error(codes::BAD_ANSWER, "a range to choose from has two ends", domain.span, "")),
             },
             Value::List(l) if l.is_empty() => Err(self.empty_domain(domain.span)),
             Value::List(l) => {
@@ -189,7 +189,7 @@ impl<'p> Cx<'p> {
             }
             other => {
                 let message = format!("a domain is a range or a list, and this is {}", other.kind());
-                Err(self.error(codes::BAD_DOMAIN, message, domain.span, ""))
+                Err(self.error(codes::BAD_ANSWER, message, domain.span, ""))
             }
         }
     }
@@ -199,7 +199,7 @@ impl<'p> Cx<'p> {
     }
 
     fn empty_domain(&mut self, span: Span) -> Reported {
-        self.error(codes::BAD_DOMAIN, "there is nothing to choose from here", span, "")
+        self.error(codes::BAD_ANSWER, "there is nothing to choose from here", span, "")
     }
 
     /// What `--set` calls a member of a list: its value if it is known, else its text in the recipe.
@@ -211,7 +211,7 @@ impl<'p> Cx<'p> {
     fn known_number(&mut self, value: &Value, span: Span) -> Result<f64, Reported> {
         let t = self.tensor(value, span)?;
         let known = if self.is_scalar(&t) && !self.uses_settings(t.node) { self.launch_value(&t) } else { None };
-        known.ok_or_else(|| self.error(codes::BAD_DOMAIN, "a number known before the recipe runs is wanted here", span, ""))
+        known.ok_or_else(|| self.error(codes::BAD_ANSWER, "a number known before the recipe runs is wanted here", span, ""))
     }
 
     fn answered<T>(&mut self, parsed: Option<T>, id: &str, text: &str, what: &str, span: Span) -> Result<T, Reported> {
@@ -229,7 +229,7 @@ impl<'p> Cx<'p> {
             }
             None => {
                 let message = format!("the default of `{id}` is not in {allowed}");
-                self.error(codes::BAD_DOMAIN, message, default, "")
+                self.error(codes::BAD_ANSWER, message, default, "")
             }
         }
     }

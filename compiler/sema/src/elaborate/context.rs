@@ -6,6 +6,7 @@
 use super::files::Opened;
 use super::findings::{CallSite, Findings};
 use super::names::{NameId, Names};
+use super::scalars::Scalars;
 use super::{Answers, TestCase};
 use crate::codes::types as codes;
 use crate::degree::{Atom, Degree, Frac};
@@ -16,6 +17,7 @@ use merge_abi::{BinaryFn, RandomKey, ReduceFn, UnaryFn};
 use merge_base::{Code, Diagnostic, Sources, Span};
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The state of one elaboration.
@@ -39,6 +41,7 @@ pub struct Cx<'p> {
     node_atoms: FxHashMap<NodeId, Atom>,
     pub(super) atoms: Vec<String>,
     zeros: FxHashSet<NodeId>,
+    pub(super) scalars: RefCell<Scalars>,
     /// Top-level variables.
     pub(super) globals: Vec<Value>,
     /// The tensor that is being made, where a rule or a lifted function says so.
@@ -91,6 +94,7 @@ impl<'p> Cx<'p> {
             node_atoms: FxHashMap::default(),
             atoms: Vec::new(),
             zeros: FxHashSet::default(),
+            scalars: RefCell::default(),
             globals: vec![Value::Poison; program.globals.len()],
             tensor: None,
             turns: Vec::new(),
@@ -114,6 +118,7 @@ impl<'p> Cx<'p> {
         let fracs = std::mem::take(&mut self.fracs);
         let node_atoms = std::mem::take(&mut self.node_atoms);
         let zeros = std::mem::take(&mut self.zeros);
+        let scalars = std::mem::take(&mut self.scalars);
         let values = std::mem::take(&mut self.setting_values);
         let constraints = std::mem::take(&mut self.constraints_seen);
         let result = body(self);
@@ -121,6 +126,7 @@ impl<'p> Cx<'p> {
         self.fracs = fracs;
         self.node_atoms = node_atoms;
         self.zeros = zeros;
+        self.scalars = scalars;
         self.setting_values = values;
         self.constraints_seen = constraints;
         result
@@ -402,11 +408,6 @@ impl<'p> Cx<'p> {
         };
         self.zeros.insert(node);
         TensorVal::new(node, Degree::delta())
-    }
-
-    /// The value of a scalar that depends on numbers and settings alone, at the settings' present values.
-    pub fn launch_value(&self, scalar: &TensorVal) -> Option<f64> {
-        self.graph.launch_value(scalar.node, &self.setting_values)
     }
 
     /// The key of a random stream here: the seed, the turns of the loops around, the tensor's name.

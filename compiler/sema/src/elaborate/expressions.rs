@@ -15,6 +15,9 @@ use std::rc::Rc;
 /// The most members a list may have: a slip of the pen must not fill the memory.
 const LONGEST_LIST: usize = 1_000_000;
 
+/// The most turns of a fold, each of which is a copy of its body.
+const LONGEST_FOLD: usize = 10_000;
+
 /// The variables of one body.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -400,6 +403,11 @@ impl<'p> Cx<'p> {
     ) -> Value {
         let values = self.expr(list, frame);
         let Ok(members) = self.members(&values, list.span) else { return Value::Poison };
+        if members.len() > LONGEST_FOLD {
+            let message = format!("a fold has at most {LONGEST_FOLD} turns, and this has {}", members.len());
+            self.error(codes::OUT_OF_RANGE, message, list.span, "");
+            return Value::Poison;
+        }
         let mut state = start;
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);

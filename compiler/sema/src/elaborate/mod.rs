@@ -33,6 +33,7 @@ mod operators;
 mod restack;
 mod rules;
 mod save;
+mod scalars;
 mod types;
 mod whole;
 
@@ -84,8 +85,16 @@ pub struct Elaborated {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Stack of an elaboration, in bytes; only what is used is ever touched. A fold over models nests as deep as
+/// it has turns when its last state is asked for a tensor, and once more when it is dropped.
+const STACK: usize = 256 << 20;
+
 /// Evaluates a recipe. The graph is complete where no diagnostic is an error.
 pub fn elaborate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
+    stacker::grow(STACK, || evaluate(program, sources, checkpoints, answers))
+}
+
+fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
     let mut cx = Cx::new(program, sources, checkpoints, answers);
     cx.check_definitions();
     let mut frame = Frame::top(program.globals.len());

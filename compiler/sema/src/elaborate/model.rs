@@ -20,6 +20,8 @@ pub struct Model {
     names: OnceCell<Result<Rc<[NameId]>, Reported>>,
     partial: OnceCell<bool>,
     cache: RefCell<FxHashMap<NameId, Result<TensorVal, Reported>>>,
+    has: RefCell<FxHashMap<NameId, bool>>,
+    buffers: RefCell<FxHashMap<NameId, bool>>,
 }
 
 /// Where the tensors come from.
@@ -49,6 +51,7 @@ pub(super) struct Lift {
     pub keys: Vec<String>,
     pub calls: Option<Rc<CallSite>>,
     pub results: RefCell<FxHashMap<NameId, Value>>,
+    models: OnceCell<Rc<[(Rc<Model>, Span)]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,8 +66,8 @@ pub(super) enum LiftOp {
 
 impl Model {
     pub(super) fn new(what: What, origin: Option<u32>) -> Rc<Model> {
-        let (names, partial, cache) = Default::default();
-        Rc::new(Model { what, origin, names, partial, cache })
+        let (names, partial, cache, has, buffers) = Default::default();
+        Rc::new(Model { what, origin, names, partial, cache, has, buffers })
     }
 
     /// A model of tensors at hand.
@@ -104,14 +107,19 @@ impl Model {
         match &self.what {
             What::File(index) => cx.opened[*index as usize].tensors.contains_key(&name),
             What::Lift(lift, _) => {
+                if let Some(known) = self.has.borrow().get(&name) {
+                    return *known;
+                }
                 let models = lift.models();
                 let here: Vec<bool> = models.iter().map(|(m, _)| m.has(cx, name)).collect();
                 // Where all agree, nobody needs to know which of them are deltas.
-                match (here.contains(&true), here.contains(&false)) {
+                let has = match (here.contains(&true), here.contains(&false)) {
                     (any, false) => any,
                     (false, true) => false,
                     (true, true) => models.iter().zip(here).all(|((m, _), here)| here || m.is_partial(cx)),
-                }
+                };
+                self.has.borrow_mut().insert(name, has);
+                has
             }
             What::Tensors { tensors, .. } => tensors.contains_key(&name),
             What::Parts(parts) => parts.contains_key(&name),
@@ -163,7 +171,14 @@ impl Model {
     fn has_buffer(&self, cx: &mut Cx<'_>, name: NameId) -> bool {
         match &self.what {
             What::File(index) => cx.load(*index, name).is_some_and(|t| t.buffer.is_some()),
-            What::Lift(lift, _) => lift.models().iter().any(|(m, _)| m.has_buffer(cx, name)),
+            What::Lift(lift, _) => {
+                if let Some(known) = self.buffers.borrow().get(&name) {
+                    return *known;
+                }
+                let any = lift.models().iter().any(|(m, _)| m.has_buffer(cx, name));
+                self.buffers.borrow_mut().insert(name, any);
+                any
+            }
             What::Tensors { tensors, .. } => matches!(tensors.get(&name), Some(Ok(t)) if t.buffer.is_some()),
             What::Parts(parts) => parts.get(&name).is_some_and(|(model, inner)| model.has_buffer(cx, *inner)),
         }
@@ -172,7 +187,11 @@ impl Model {
 
 impl Lift {
     /// The models among the arguments, with where they stand.
-    pub fn models(&self) -> Vec<(Rc<Model>, Span)> {
+    pub fn models(&self) -> Rc<[(Rc<Model>, Span)]> {
+        self.models.get_or_init(|| self.collect_models()).clone()
+    }
+
+    fn collect_models(&self) -> Rc<[(Rc<Model>, Span)]> {
         fn collect(value: &Value, span: Span, into: &mut Vec<(Rc<Model>, Span)>) {
             match value {
                 Value::Model(m) => into.push((m.clone(), span)),
@@ -189,7 +208,7 @@ impl Lift {
                 }
             }
         }
-        models
+        models.into()
     }
 }
 
@@ -212,6 +231,7 @@ impl<'p> Cx<'p> {
             keys: self.keys.clone(),
             calls: self.calls.clone(),
             results: RefCell::default(),
+            models: OnceCell::new(),
         })
     }
 
@@ -237,7 +257,7 @@ impl<'p> Cx<'p> {
         let models = lift.models();
         let mut full: Vec<(Rc<[NameId]>, Span)> = Vec::new();
         let mut deltas: Vec<(Rc<[NameId]>, Span)> = Vec::new();
-        for (model, span) in &models {
+        for (model, span) in models.iter() {
             let names = model.names(self)?;
             let list = if model.is_partial(self) { &mut deltas } else { &mut full };
             list.push((names, *span));
@@ -363,7 +383,7 @@ impl<'p> Cx<'p> {
         let models = lift.models();
         let mut any = false;
         let mut missing = None;
-        for (model, span) in &models {
+        for (model, span) in models.iter() {
             if model.has(self, name) {
                 any = true;
             } else if missing.is_none() && !model.is_partial(self) {
