@@ -86,8 +86,8 @@ impl Poly {
         if let Some(value) = self.as_constant() {
             return other.scale(value);
         }
-        // A product of two long sums is refused before it is multiplied out: it may take seconds.
-        if self.terms.len().checked_mul(other.terms.len())? > 100 * MAX_TERMS {
+        // A product of two long sums is refused before it is multiplied out: it would take long, and then be too long.
+        if self.terms.len().checked_mul(other.terms.len())? > 10 * MAX_TERMS {
             return None;
         }
         let mut products = std::collections::BTreeMap::<Monomial, Rational>::new();

@@ -25,7 +25,7 @@ pub fn unary(cx: &mut Cx, f: UnaryFn, args: &Args, span: Span) -> Answer {
         _ => {}
     }
     let t = tensor(cx, args.name, arg)?;
-    if let Some(v) = constant(cx, t.node) {
+    if let Some(v) = constant(cx, &t) {
         let outside = match f {
             UnaryFn::Sqrt => v < 0.0,
             UnaryFn::Log | UnaryFn::Log2 => v <= 0.0,
@@ -85,7 +85,7 @@ pub fn extreme_of(cx: &mut Cx, f: BinaryFn, a: (&TensorVal, Span), b: (&TensorVa
 /// `x` where `mask` is not 0, else `y`. The degree is the common one of `x` and `y`.
 pub fn select(cx: &mut Cx, mask: (&TensorVal, Span), x: (&TensorVal, Span), y: (&TensorVal, Span), span: Span) -> Made {
     let degree = Degree::join(&[(x.1, x.0.degree.clone()), (y.1, y.0.degree.clone())], span);
-    if let Some(m) = constant(cx, mask.0.node) {
+    if let Some(m) = constant(cx, mask.0) {
         let chosen = if m != 0.0 { x.0 } else { y.0 };
         let shape = cx.broadcast(&[mask, x, y], span)?;
         if cx.shape(chosen) == shape {
@@ -135,7 +135,7 @@ pub fn clamp(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         return Ok(Value::Int(*v.clamp(l, h)));
     }
     let (v, l, h) = (tensor(cx, args.name, x)?, tensor(cx, args.name, low)?, tensor(cx, args.name, high)?);
-    if let (Some(a), Some(b)) = (constant(cx, l.node), constant(cx, h.node))
+    if let (Some(a), Some(b)) = (constant(cx, &l), constant(cx, &h))
         && a > b
     {
         let message = format!("`clamp` between {a} and {b}: the lower bound is above the upper");

@@ -46,7 +46,7 @@ pub fn keep_top(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let degree = Degree::function_of(args.name, [&t.degree, &d.degree], span);
     let n = entries(cx, &t, over);
     // Everything is kept, whichever entries are the largest.
-    if n == 0 || constant(cx, d.node) == Some(1.0) {
+    if n == 0 || constant(cx, &d) == Some(1.0) {
         return Ok(Value::Tensor(TensorVal { degree, ..t }));
     }
     if shape.is_empty() {
@@ -121,7 +121,7 @@ pub fn quantile(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         "higher" => at(cx, UnaryFn::Ceil)?,
         "nearest" => at(cx, UnaryFn::Round)?,
         // At a whole place there is nothing to mix.
-        _ if constant(cx, place.node).is_some_and(|p| p.fract() == 0.0) => at(cx, UnaryFn::Floor)?,
+        _ if constant(cx, &place).is_some_and(|p| p.fract() == 0.0) => at(cx, UnaryFn::Floor)?,
         rule => {
             let (low, high) = (at(cx, UnaryFn::Floor)?, at(cx, UnaryFn::Ceil)?);
             let part = if rule == "midpoint" {

@@ -198,7 +198,7 @@ fn collect(
         }
         Value::Int(n) => Some(*n as f64),
         Value::Bool(b) => Some(f64::from(*b)),
-        Value::Tensor(t) => constant(cx, t.node),
+        Value::Tensor(t) => constant(cx, t),
         Value::Poison => return Err(Reported),
         _ => None,
     };

@@ -5,7 +5,7 @@ use crate::elaborate::{Cx, show_shape};
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{NodeId, Op, Over};
+use merge_ir::tir::Over;
 use std::rc::Rc;
 
 /// What a value is, for messages: `a tensor [8, 16]`, `a list of 3 tensors`, `the number 0.5`.
@@ -15,7 +15,7 @@ pub fn describe(cx: &Cx, value: &Value) -> String {
         Value::Bool(b) => format!("`{b}`"),
         Value::Str(s) => format!("the string \"{s}\""),
         Value::Word(w) => format!("the word `{w}`"),
-        Value::Tensor(t) => match (constant(cx, t.node), cx.graph.shape(t.node).is_empty()) {
+        Value::Tensor(t) => match (constant(cx, t), cx.graph.shape(t.node).is_empty()) {
             (Some(v), _) => format!("the number {v}"),
             (None, true) => "a number".into(),
             (None, false) => format!("a tensor {}", show_shape(cx.graph.shape(t.node))),
@@ -42,24 +42,8 @@ pub fn describe(cx: &Cx, value: &Value) -> String {
 }
 
 /// The number a scalar is, where it depends on no setting and no tensor.
-pub fn constant(cx: &Cx, node: NodeId) -> Option<f64> {
-    let at = |n: NodeId| constant(cx, n);
-    if !cx.graph.shape(node).is_empty() {
-        return None;
-    }
-    Some(match &cx.graph.node(node).op {
-        Op::Const(bits) => f64::from_bits(*bits),
-        Op::Unary(f, a) => f.eval(at(*a)?),
-        Op::Binary(f, a, b) => f.eval(at(*a)?, at(*b)?),
-        Op::Select(c, a, b) => {
-            if at(*c)? != 0.0 {
-                at(*a)?
-            } else {
-                at(*b)?
-            }
-        }
-        _ => return None,
-    })
+pub fn constant(cx: &Cx, t: &TensorVal) -> Option<f64> {
+    cx.launch_value(t).filter(|_| !cx.uses_settings(t.node))
 }
 
 /// `left op right` on tensors.

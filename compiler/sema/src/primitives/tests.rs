@@ -324,6 +324,15 @@ fn degrees_follow_the_rules() {
 }
 
 #[test]
+fn scalars_that_share_parts_stay_cheap() {
+    let twice = |turns: u32| format!("fold y = w for k in 0..{turns} {{ y + y }}");
+    assert_eq!(number(&format!("floor({}) * 0.0", twice(60))), 0.0);
+    assert_eq!(numbers(&format!("keep_top(tensor([1, 2]), clamp({}, 0.0, 1.0))", twice(60))), [1.0, 2.0]);
+    // A formula that grows too long becomes a name of its own.
+    assert_eq!(as_weight("(fold y = w for k in 0..12 { y * (y + u) }) * base"), ["E2103"]);
+}
+
+#[test]
 fn statistics_have_no_degree_but_weigh() {
     assert_eq!(as_weight("base + fisher"), ["E2107"]);
     weighs("mean([base, math], weight: [fisher, 1.0])");
