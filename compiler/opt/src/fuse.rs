@@ -250,8 +250,9 @@ impl Fuser<'_> {
     }
 
     fn selection(&mut self, node: NodeId, input: NodeId, k: NodeId, kth: bool, new: &mut ByEntries<u32>) {
-        // A constant k of 1 or more asks the same of both.
-        let safe = matches!(self.graph.node(k).op, Op::Const(bits) if f64::from_bits(bits) >= 1.0);
+        // A constant k that selects some entries but not all asks the same of both.
+        let some = 1.0..self.entries(input) as f64;
+        let safe = matches!(self.graph.node(k).op, Op::Const(bits) if some.contains(&f64::from_bits(bits)));
         let at_least_one = kth && !safe;
         let next = self.d.selections.len() as u32;
         let id = *self.known.entry((input, k, at_least_one)).or_insert(next);

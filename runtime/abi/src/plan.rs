@@ -191,7 +191,8 @@ pub enum Step {
 ///
 /// With `k` the scalar's value (rounded down, held within `0..=n`): exactly `k` entries have a key above
 /// `threshold`, or equal to it and a flat index (over all parts, in order) not above `cut`.
-/// `k = 0` gives `+inf` and `-1`; `k = n` gives `-inf` and the last index.
+/// `k = 0` gives `+inf` and `-1`. `k = n` gives the smallest key and the last index; where a cut is asked
+/// for, any threshold that is not above the smallest key may stand for it, since all entries are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     pub k: ScalarId,

@@ -115,8 +115,12 @@ impl<'p> SelectJob<'p> {
         let starts = offsets(launches.iter().map(|l| l.tiling.rows * l.tiling.cols));
         let tiles = offsets(launches.iter().map(|l| l.tiling.count()));
         let n = starts[launches.len()];
-        let ranks: Vec<Rank> =
-            selections.iter().map(|s| scalars.value(s.k).map(|k| clamp_rank(entries(k), n))).collect::<Option<_>>()?;
+        let rank = |s: &Selection, k: f64| match clamp_rank(entries(k), n) {
+            // Where the smallest key itself is asked for, it has to be found.
+            Rank::All if s.cut.is_none() => Rank::Some(n),
+            rank => rank,
+        };
+        let ranks: Vec<Rank> = selections.iter().map(|s| scalars.value(s.k).map(|k| rank(s, k))).collect::<Option<_>>()?;
         let found: Vec<Option<(f32, i64)>> = ranks
             .iter()
             .map(|rank| match rank {

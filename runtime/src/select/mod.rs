@@ -110,7 +110,8 @@ pub fn threshold_and_cut(keys: &[u32], k: u64, scratch: &mut Scratch) -> (f32, i
     let n = keys.len();
     match clamp_rank(k, n as u64) {
         Rank::None => (f32::INFINITY, -1),
-        Rank::All => (f32::NEG_INFINITY, n as i64 - 1),
+        // Whoever asks for the k-th key itself wants the smallest, not just something below all.
+        Rank::All => (number(keys.iter().copied().min().unwrap_or(0)), n as i64 - 1),
         Rank::Some(k) => {
             let found = kth_largest(keys, k as usize, scratch);
             let cut = scan::nth_equal(keys, found.key, k as usize - found.above).expect("the k-th key is among the keys");
@@ -197,7 +198,7 @@ pub(crate) mod tests {
         let n = numbers.len() as u64;
         match k.min(n) {
             0 => (f32::INFINITY, -1),
-            k if k == n => (f32::NEG_INFINITY, n as i64 - 1),
+            k if k == n => (numbers[order[n as usize - 1]], n as i64 - 1),
             k => (numbers[order[k as usize - 1]], order[k as usize - 1] as i64),
         }
     }
