@@ -32,6 +32,8 @@ pub struct Cx<'p> {
     pub(super) findings: Findings,
     pub(super) tests: Vec<TestCase>,
     pub(super) rules: Vec<super::RuleShare>,
+    /// Buffers that the current item of the recipe was told not to blend.
+    pub(super) blended: FxHashSet<NameId>,
     /// Values of the settings, in the order of [`Graph::settings`].
     pub(super) setting_values: Vec<f64>,
     /// Names under which `--set` reaches a decision, with what is accepted.
@@ -88,6 +90,7 @@ impl<'p> Cx<'p> {
             findings: Findings::default(),
             tests: Vec::new(),
             rules: Vec::new(),
+            blended: FxHashSet::default(),
             setting_values: Vec::new(),
             decisions: Vec::new(),
             fracs: FxHashMap::default(),
@@ -154,7 +157,7 @@ impl<'p> Cx<'p> {
         if self.symbolic {
             let counts = d.code.0.starts_with("E21")
                 || d.code.0.starts_with("W21")
-                || [codes::WRONG_KIND, codes::WRONG_ARGUMENTS, codes::SHAPES_DISAGREE].contains(&d.code);
+                || [codes::WRONG_KIND, codes::WRONG_ARGUMENTS, codes::SHAPES_DISAGREE, codes::NOT_STATIC].contains(&d.code);
             if !counts {
                 return Reported;
             }
@@ -259,6 +262,10 @@ impl<'p> Cx<'p> {
     /// The tensor itself, if arithmetic may be done on it.
     pub fn float(&mut self, t: &TensorVal, span: Span) -> Result<TensorVal, Reported> {
         let Some(dtype) = t.buffer else { return Ok(t.clone()) };
+        // An item that blends a buffer does so in every operand: one report is enough.
+        if self.tensor.is_some_and(|n| !self.blended.insert(n)) {
+            return Err(Reported);
+        }
         let name = self.tensor.map(|n| self.names.text(n).to_string());
         let what = name.as_deref().map_or("this tensor".to_string(), |n| format!("`{n}`"));
         let last = name.as_deref().and_then(|n| n.rsplit('.').next()).unwrap_or("position_ids").to_string();

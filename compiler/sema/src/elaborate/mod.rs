@@ -99,6 +99,7 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
     cx.check_definitions();
     let mut frame = Frame::top(program.globals.len());
     for item in &program.items {
+        cx.blended.clear();
         match item {
             Item::Let(l) => cx.let_(l, &mut frame),
             Item::Choose(c) => {
