@@ -28,8 +28,8 @@ pub struct Scratch {
     sample: Vec<u32>,
 }
 
-/// So few keys are best handed to the standard library.
-const FEW: usize = 192;
+/// So few keys are best bisected at once.
+const FEW: usize = 256;
 
 /// The `k`-th largest key.
 ///
@@ -41,7 +41,7 @@ pub fn kth_largest(keys: &[u32], k: usize, scratch: &mut Scratch) -> Found {
     let (mut rank, mut above) = (k, 0);
     let mut first = true;
     let mut single = false;
-    // Each turn leaves a fraction; a data set made to defeat the sample ends in the loop's fallback.
+    // Each turn leaves a fraction. Data made to defeat the sample end in bisection, which needs no luck.
     for _ in 0..32 {
         let left: &[u32] = if first { keys } else { near };
         if left.len() <= FEW {
@@ -72,35 +72,48 @@ pub fn kth_largest(keys: &[u32], k: usize, scratch: &mut Scratch) -> Found {
         std::mem::swap(near, next);
         first = false;
     }
-    if first {
-        near.clear();
-        near.extend_from_slice(keys);
+    let found = bisect(if first { keys } else { near }, rank);
+    Found { above: above + found.above, ..found }
+}
+
+/// The `rank`-th largest of few keys: each pass halves the range of values that are left, from one value
+/// that occurs to another, so that equal keys cost no passes.
+fn bisect(keys: &[u32], rank: usize) -> Found {
+    let (mut lo, mut hi, mut above) = (0, u32::MAX, 0);
+    while lo < hi {
+        let pivot = lo + (hi - lo) / 2 + 1;
+        let split = scan::split(keys, pivot);
+        if split.upper >= rank {
+            lo = split.lowest_upper;
+        } else {
+            hi = split.highest_lower;
+            above = split.upper;
+        }
     }
-    let place = near.len() - rank;
-    let (_, &mut key, rest) = near.select_nth_unstable(place);
-    Found { key, above: above + rest.iter().filter(|x| **x > key).count() }
+    Found { key: lo, above }
 }
 
 /// A range of keys that the `rank`-th largest is likely in; one key if `single`.
 fn bracket(keys: &[u32], rank: usize, single: bool, sample: &mut Vec<u32>) -> (u32, u32) {
     let n = keys.len();
     let m = match n {
-        0..=8192 => 64,
-        8193..=65536 => 256,
-        _ => 1024,
+        0..=1024 => 64,
+        1025..=8192 => 128,
+        8193..=65536 => 512,
+        _ => 2048,
     };
     sample.clear();
     sample.extend((0..m).map(|i| keys[(i * n + n / 2) / m]));
-    sample.sort_unstable_by(|a, b| b.cmp(a));
     let p = rank as f64 / n as f64;
     let at = p * m as f64;
     if single {
-        let key = sample[(at as usize).min(m - 1)];
+        let key = bisect(sample, (at as usize + 1).min(m)).key;
         return (key, key);
     }
     let margin = 2.0 * (m as f64 * p * (1.0 - p)).sqrt() + 1.0;
-    let hi = if at < margin { u32::MAX } else { sample[((at - margin) as usize).min(m - 1)] };
-    let lo = sample.get((at + margin) as usize).copied().unwrap_or(0);
+    let (first, last) = ((at - margin) as usize, (at + margin) as usize + 1);
+    let hi = if at < margin { u32::MAX } else { bisect(sample, first + 1).key };
+    let lo = if last > m { 0 } else { bisect(sample, last).key };
     (lo, hi)
 }
 

@@ -154,6 +154,64 @@ fn count_body(keys: &[u32], pivot: u32) -> (usize, usize) {
     (above, equal)
 }
 
+/// How keys lie about a pivot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Keys not below the pivot, and the lowest of them.
+    pub upper: usize,
+    pub lowest_upper: u32,
+    /// The highest key below the pivot.
+    pub highest_lower: u32,
+}
+
+/// Splits keys, of which there are fewer than 2^32, at a pivot.
+pub fn split(keys: &[u32], pivot: u32) -> Split {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        // SAFETY: the processor has the features, as was just asked.
+        return unsafe { split_avx512(keys, pivot) };
+    }
+    split_body(keys, pivot)
+}
+
+#[inline(always)]
+fn split_body(keys: &[u32], pivot: u32) -> Split {
+    let (mut upper, mut lowest, mut highest) = (0u32, u32::MAX, 0);
+    for &key in keys {
+        let is_upper = key >= pivot;
+        upper += u32::from(is_upper);
+        lowest = lowest.min(if is_upper { key } else { u32::MAX });
+        highest = highest.max(if is_upper { 0 } else { key });
+    }
+    Split { upper: upper as usize, lowest_upper: lowest, highest_lower: highest }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+fn split_avx512(keys: &[u32], pivot: u32) -> Split {
+    use std::arch::x86_64::*;
+    let pivot = _mm512_set1_epi32(pivot as i32);
+    let (mut lowest, mut highest) = (_mm512_set1_epi32(-1), _mm512_setzero_si512());
+    let mut upper = 0;
+    let mut step = |valid: u16, v: __m512i| {
+        let above = _mm512_mask_cmpge_epu32_mask(valid, v, pivot);
+        upper += above.count_ones() as usize;
+        lowest = _mm512_mask_min_epu32(lowest, above, lowest, v);
+        highest = _mm512_mask_max_epu32(highest, valid & !above, highest, v);
+    };
+    let (runs, rest) = keys.as_chunks::<16>();
+    for run in runs {
+        // SAFETY: a run has 16 keys.
+        step(u16::MAX, unsafe { _mm512_loadu_si512(run.as_ptr().cast()) });
+    }
+    if !rest.is_empty() {
+        let valid = (1u16 << rest.len()) - 1;
+        // SAFETY: the mask covers the keys that are left.
+        step(valid, unsafe { _mm512_maskz_loadu_epi32(valid, rest.as_ptr().cast()) });
+    }
+    Split { upper, lowest_upper: _mm512_reduce_min_epu32(lowest), highest_lower: _mm512_reduce_max_epu32(highest) }
+}
+
 /// The place of the `nth` (from 1) key that equals `value`.
 pub fn nth_equal(keys: &[u32], value: u32, nth: usize) -> Option<usize> {
     let mut left = nth;
@@ -179,7 +237,12 @@ pub fn scan(keys: &[u32], bracket: &Bracket, inside: &mut Vec<u32>) -> Counts {
         }
         if has_avx512() {
             // SAFETY: the processor has the features, as was just asked.
-            return unsafe { scan_avx512(keys, bracket, inside) };
+            return unsafe {
+                match bracket.heavies {
+                    0 => scan_avx512::<false>(keys, bracket, inside),
+                    _ => scan_avx512::<true>(keys, bracket, inside),
+                }
+            };
         }
         if has_avx2() {
             // SAFETY: the processor has the features, as was just asked.
@@ -218,43 +281,48 @@ fn scan_body(keys: &[u32], bracket: &Bracket, inside: &mut Vec<u32>) -> Counts {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
-fn scan_avx512(keys: &[u32], bracket: &Bracket, inside: &mut Vec<u32>) -> Counts {
+fn scan_avx512<const HEAVIES: bool>(keys: &[u32], bracket: &Bracket, inside: &mut Vec<u32>) -> Counts {
     use std::arch::x86_64::*;
     let mut counts = Counts::default();
     let hi = _mm512_set1_epi32(bracket.hi as i32);
     let lo = _mm512_set1_epi32(bracket.lo as i32);
     let span = _mm512_set1_epi32(bracket.hi.wrapping_sub(bracket.lo) as i32);
     let heavy: [__m512i; HEAVY] = bracket.heavy.map(|h| _mm512_set1_epi32(h as i32));
+    let heavy = &heavy[..bracket.heavies];
     // Room for every key, and for the whole register that is stored after the last.
     inside.reserve(keys.len() + 16);
-    let mut len = inside.len();
-    let out = inside.as_mut_ptr();
+    let mut out = inside.spare_capacity_mut().as_mut_ptr().cast::<u32>();
+    let mut above = 0;
     let mut step = |valid: u16, v: __m512i| {
-        counts.above += u64::from(_mm512_mask_cmpgt_epu32_mask(valid, v, hi).count_ones());
+        above += u64::from(_mm512_mask_cmpgt_epu32_mask(valid, v, hi).count_ones());
         let mut within = _mm512_mask_cmple_epu32_mask(valid, _mm512_sub_epi32(v, lo), span);
-        for h in 0..bracket.heavies {
-            let equal = _mm512_mask_cmpeq_epi32_mask(within, v, heavy[h]);
-            counts.heavy[h] += u64::from(equal.count_ones());
-            within &= !equal;
+        if HEAVIES {
+            for (count, value) in counts.heavy.iter_mut().zip(heavy) {
+                let equal = _mm512_mask_cmpeq_epi32_mask(within, v, *value);
+                *count += u64::from(equal.count_ones());
+                within &= !equal;
+            }
         }
-        // SAFETY: at most as many keys as were visited are kept, so `len + 16` lies within what was
-        // reserved. The store is of the whole register because a masked store to memory is far slower.
-        unsafe { _mm512_storeu_si512(out.add(len).cast(), _mm512_maskz_compress_epi32(within, v)) };
-        len += within.count_ones() as usize;
+        // SAFETY: at most as many keys as were visited are kept, so the register stays within what was
+        // reserved. The store is of all of it because a masked compress to memory is far slower.
+        unsafe {
+            _mm512_storeu_si512(out.cast(), _mm512_maskz_compress_epi32(within, v));
+            out = out.add(within.count_ones() as usize);
+        }
     };
-    let mut runs = keys.chunks_exact(16);
-    for run in &mut runs {
+    let (runs, rest) = keys.as_chunks::<16>();
+    for run in runs {
         // SAFETY: a run has 16 keys.
         step(u16::MAX, unsafe { _mm512_loadu_si512(run.as_ptr().cast()) });
     }
-    let rest = runs.remainder();
     if !rest.is_empty() {
         let valid = (1u16 << rest.len()) - 1;
         // SAFETY: the mask covers the keys that are left.
         step(valid, unsafe { _mm512_maskz_loadu_epi32(valid, rest.as_ptr().cast()) });
     }
-    // SAFETY: entries up to `len` were written.
-    unsafe { inside.set_len(len) };
+    counts.above = above;
+    // SAFETY: `out` started at the vector's end, and the keys before it were written.
+    unsafe { inside.set_len(out.offset_from(inside.as_ptr()) as usize) };
     counts
 }
 
@@ -317,6 +385,7 @@ mod tests {
             assert_eq!(above as usize, keys.iter().filter(|k| **k > 90).count());
             assert_eq!(bins[10] as usize, keys.iter().filter(|k| **k == 50).count());
             assert_eq!(count(&keys, 50), count_body(&keys, 50));
+            assert_eq!(split(&keys, 50), split_body(&keys, 50));
         }
     }
 
