@@ -67,7 +67,8 @@ fn a_fault_of_a_function_is_reported_where_it_is_defined() {
         .fails_with(&["E2101"]);
     assert!(out.sources.slice(out.diagnostics[0].labels[0].span) == "a + b", "{}", out.said());
     // Nothing calls this one.
-    small("fn f(a: weight[o, i], b: weight[o, k]) -> weight[o, i] { lerp(a, b, 0.5) }\nsave base to \"x\"").fails_with(&["E2003"]);
+    small("fn f(a: weight[o, i], b: weight[o, k]) -> weight[o, i] { lerp(a, b, 0.5) }\nsave base to \"x\"")
+        .fails_with(&["E2003"]);
 }
 
 #[test]
@@ -103,7 +104,8 @@ fn models_that_differ_in_names_are_listed() {
 fn deltas_may_cover_fewer_names() {
     let small_file: &[(&str, merge_abi::DType, &[u64])] = &[("model.norm.weight", merge_abi::DType::F32, &[8])];
     let role = Some(merge_abi::Role::Deltas);
-    let text = "let base = checkpoint(\"base\")\nlet d = deltas(\"d\")\nsave without(base, \"**.position_ids\") + 0.5 * d to \"x\"";
+    let text =
+        "let base = checkpoint(\"base\")\nlet d = deltas(\"d\")\nsave without(base, \"**.position_ids\") + 0.5 * d to \"x\"";
     let done = run(text, stand_ins().with("d", role, small_file), &Answers::default()).clean();
     let output = &done.graph.outputs[0];
     assert_eq!(output.tensors.len(), 18);
@@ -111,7 +113,8 @@ fn deltas_may_cover_fewer_names() {
     assert_eq!(copied, 17);
     run("let d = checkpoint(\"d\")\nsave d to \"x\"", stand_ins().with("d", role, small_file), &Answers::default())
         .fails_with(&["E3004"]);
-    let text = "let base = checkpoint(\"base\")\nlet d = deltas(\"d\", on: base)\nsave without(base, \"**.position_ids\") + d to \"x\"";
+    let text =
+        "let base = checkpoint(\"base\")\nlet d = deltas(\"d\", on: base)\nsave without(base, \"**.position_ids\") + d to \"x\"";
     run(text, stand_ins().with("d", role, small_file), &Answers::default()).fails_with(&["E3001"]);
 }
 
@@ -125,7 +128,8 @@ fn names_that_are_missing_are_said_once() {
 
 #[test]
 fn rules_keep_shapes_in_like_and_names_apart_in_from() {
-    small("save like base {\n  \"model.embed_tokens.weight\" => base[\"model.norm.weight\"]\n  _ => base\n} to \"x\"").fails_with(&["E2004"]);
+    small("save like base {\n  \"model.embed_tokens.weight\" => base[\"model.norm.weight\"]\n  _ => base\n} to \"x\"")
+        .fails_with(&["E2004"]);
     small("save like base {\n  \"model.norm.weight\" => { \"other\": base }\n  _ => base\n} to \"x\"").fails_with(&["E3005"]);
     small("save from base {\n  \"model.layers.{l}.**\" => { \"same\": base }\n  _ => base\n} to \"x\"").fails_with(&["E3006"]);
 }
@@ -137,7 +141,10 @@ fn saves_are_checked() {
     small("save base[\"model.norm.weight\"] to \"x\"").fails_with(&["E3201"]);
     small("save [base, math] to \"x\"").fails_with(&["E3201"]);
     small("save from base {\n  \"model.norm.weight\" => base - math\n  _ => base\n} to \"x\"").fails_with(&["E3204"]);
-    let done = small("save base to \"out-{k}\" { dtype: bf16, shard: 5GB, config: { a: \"q\\\"\", b: [1, 2], c: { d: true } } } for k in 0..2").clean();
+    let done = small(
+        "save base to \"out-{k}\" { dtype: bf16, shard: 5GB, config: { a: \"q\\\"\", b: [1, 2], c: { d: true } } } for k in 0..2",
+    )
+    .clean();
     assert_eq!(done.graph.outputs.len(), 2);
     assert_eq!(done.graph.outputs[1].shard, Some(5_000_000_000));
     assert_eq!(done.graph.outputs[1].config[2], ("c".to_string(), "{\"d\": true}".to_string()));
@@ -148,7 +155,9 @@ fn ranges_and_requirements_hold_now_and_later() {
     let f = "fn f(x: weight[..s], d: f32 in 0..=1, e: f32 = 0.0) -> weight[..s] requires d + e < 1 { lerp(x, x, d + e) }\n";
     small(&format!("{f}let b = without(base, \"**.position_ids\")\nsave f(b, 1.5) to \"x\"")).fails_with(&["E2008"]);
     small(&format!("{f}let b = without(base, \"**.position_ids\")\nsave f(b, 0.5, 0.6) to \"x\"")).fails_with(&["E2009"]);
-    let done = small(&format!("choose d in 0.0..=2.0 = 0.5\n{f}let b = without(base, \"**.position_ids\")\nsave f(b, d) to \"x\"")).clean();
+    let done =
+        small(&format!("choose d in 0.0..=2.0 = 0.5\n{f}let b = without(base, \"**.position_ids\")\nsave f(b, d) to \"x\""))
+            .clean();
     assert_eq!(done.graph.settings.len(), 1);
     assert_eq!(done.graph.constraints.len(), 3);
 }
@@ -185,7 +194,10 @@ fn whole_measures_the_model() {
 
 #[test]
 fn tests_become_nodes() {
-    let done = small("test \"a merge of one is itself\" {\n    let x = tensor([1.0, 2.0])\n    mean([x, x]) == x\n}\nsave base to \"x\"").clean();
+    let done = small(
+        "test \"a merge of one is itself\" {\n    let x = tensor([1.0, 2.0])\n    mean([x, x]) == x\n}\nsave base to \"x\"",
+    )
+    .clean();
     assert_eq!(done.tests.len(), 1);
 }
 
@@ -197,7 +209,9 @@ fn loops_fold_and_stop() {
 
 #[test]
 fn faults_that_are_independent_are_all_reported() {
-    let out = small("let a = 7 / 2\nlet b = base[\"model.nrm.weight\"]\nsave math + code to \"x\"\nsave a to \"y\"\nsave { \"b\": b } to \"z\"");
+    let out = small(
+        "let a = 7 / 2\nlet b = base[\"model.nrm.weight\"]\nsave math + code to \"x\"\nsave a to \"y\"\nsave { \"b\": b } to \"z\"",
+    );
     assert_eq!(out.codes(), ["E2006", "E3002", "E2010", "E2101"], "{}", out.said());
 }
 
@@ -205,7 +219,8 @@ fn faults_that_are_independent_are_all_reported() {
 fn a_model_of_hundreds_of_tensors_is_quick() {
     let schema = support::transformer(144, 64, 128, merge_abi::DType::BF16);
     let files = ["base", "math", "code"].iter().fold(support::Fake::default(), |f, n| f.and(n, &schema));
-    let text = std::fs::read_to_string(format!("{}/../../tests/programs/03-ties.merge", env!("CARGO_MANIFEST_DIR"))).expect("there");
+    let text =
+        std::fs::read_to_string(format!("{}/../../tests/programs/03-ties.merge", env!("CARGO_MANIFEST_DIR"))).expect("there");
     let text = text.replace("let chat  = checkpoint(\"chat\")\n", "").replace(", chat]", "]");
     let start = std::time::Instant::now();
     let done = run(&text, files, &Answers::default()).clean();

@@ -119,7 +119,9 @@ fn vocabulary() {
     let rows = |n: u64| {
         let mut schema = model();
         let shape = vec![n, 8];
-        schema.tensors.insert("model.embed_tokens.weight".into(), merge_sema::TensorInfo { dtype: DType::F32, shape: shape.clone() });
+        schema
+            .tensors
+            .insert("model.embed_tokens.weight".into(), merge_sema::TensorInfo { dtype: DType::F32, shape: shape.clone() });
         schema.tensors.insert("lm_head.weight".into(), merge_sema::TensorInfo { dtype: DType::F32, shape });
         schema
     };

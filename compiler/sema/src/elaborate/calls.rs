@@ -16,8 +16,31 @@ const DEEPEST_CALL: u32 = 100;
 
 /// Primitives that take a model, or a list of models, as it is. All others are applied name by name.
 const OF_MODELS: &[&str] = &[
-    "checkpoint", "deltas", "tensors", "adapter", "tensor", "names", "dim", "numel", "len", "div", "mod", "zip", "enumerate",
-    "pairs", "ramp", "shuffle", "replace", "restack", "without", "fill", "params", "trainable", "bytes", "flops", "within",
+    "checkpoint",
+    "deltas",
+    "tensors",
+    "adapter",
+    "tensor",
+    "names",
+    "dim",
+    "numel",
+    "len",
+    "div",
+    "mod",
+    "zip",
+    "enumerate",
+    "pairs",
+    "ramp",
+    "shuffle",
+    "replace",
+    "restack",
+    "without",
+    "fill",
+    "params",
+    "trainable",
+    "bytes",
+    "flops",
+    "within",
 ];
 
 impl<'p> Cx<'p> {
@@ -77,12 +100,8 @@ impl<'p> Cx<'p> {
             }
             Callee::Fn(id) => {
                 let f = self.function(id);
-                let lifts: Vec<bool> = f
-                    .params
-                    .iter()
-                    .zip(&bound)
-                    .map(|(p, b)| b.as_ref().is_some_and(|b| lifts(&p.ty, &b.value)))
-                    .collect();
+                let lifts: Vec<bool> =
+                    f.params.iter().zip(&bound).map(|(p, b)| b.as_ref().is_some_and(|b| lifts(&p.ty, &b.value))).collect();
                 if !lifts.contains(&true) {
                     return self.call_fn(id, bound, span);
                 }
@@ -96,7 +115,9 @@ impl<'p> Cx<'p> {
                 match &f.result {
                     Type::List(..) | Type::Tuple(..) => {
                         // How many parts there are, the first name tells.
-                        let Ok(names) = models.first().map_or(Err(Reported), |(m, _)| m.names(self)) else { return Value::Poison };
+                        let Ok(names) = models.first().map_or(Err(Reported), |(m, _)| m.names(self)) else {
+                            return Value::Poison;
+                        };
                         let Some(first) = names.first().and_then(|n| self.lift_value(&lift, *n)) else { return Value::Poison };
                         parts_as_models(&lift, &first, &mut Vec::new(), origin)
                     }
@@ -142,7 +163,11 @@ impl<'p> Cx<'p> {
         }
         let depth = self.calls.as_ref().map_or(0, |c| c.depth) + 1;
         if depth > DEEPEST_CALL {
-            return self.not_there_yet(&format!("nesting calls more than {DEEPEST_CALL} deep"), "put what the innermost do into one function", span);
+            return self.not_there_yet(
+                &format!("nesting calls more than {DEEPEST_CALL} deep"),
+                "put what the innermost do into one function",
+                span,
+            );
         }
         let mut frame = Frame::of_function(f.locals.len(), false);
         let site = Rc::new(CallSite { caller: self.calls.clone(), function: id, span, depth });
@@ -198,7 +223,7 @@ impl<'p> Cx<'p> {
         }
         let place = self.sources.place(span);
         match self.launch_value(condition) {
-            Some(v) if v == 0.0 => {
+            Some(0.0) => {
                 self.error(codes::REQUIRES_FAILED, message, span, "this does not hold");
                 return false;
             }
@@ -233,9 +258,10 @@ fn parts_of(e: &Expr) -> Rc<[Span]> {
 /// Whether a parameter of this type wants tensors where the value has models.
 fn lifts(ty: &Type, value: &Value) -> bool {
     match (ty, value) {
-        (Type::Named { name, .. }, Value::Model(_)) => {
-            !matches!(name, TypeName::Model | TypeName::Deltas | TypeName::Tensors | TypeName::Int | TypeName::Bool | TypeName::Str)
-        }
+        (Type::Named { name, .. }, Value::Model(_)) => !matches!(
+            name,
+            TypeName::Model | TypeName::Deltas | TypeName::Tensors | TypeName::Int | TypeName::Bool | TypeName::Str
+        ),
         (Type::List(member, _), Value::List(l)) => l.iter().any(|v| lifts(member, v)),
         (Type::Tuple(types, _), Value::Tuple(l)) => types.iter().zip(l.iter()).any(|(t, v)| lifts(t, v)),
         _ => false,

@@ -31,7 +31,11 @@ impl<'p> Cx<'p> {
         let domain = match &c.domain {
             Domain::In(domain) => domain,
             Domain::Arms(_) => {
-                return self.not_there_yet("`choose` with arms", "write the arm you want in its place, or choose an int and use `if`", c.name_span);
+                return self.not_there_yet(
+                    "`choose` with arms",
+                    "write the arm you want in its place, or choose an int and use `if`",
+                    c.name_span,
+                );
             }
         };
         let Some(default) = &c.default else {
@@ -71,7 +75,14 @@ impl<'p> Cx<'p> {
         id
     }
 
-    fn decide(&mut self, c: &'p Choose, id: &str, domain: &'p Expr, default: &'p Expr, frame: &mut Frame) -> Result<Value, Reported> {
+    fn decide(
+        &mut self,
+        c: &'p Choose,
+        id: &str,
+        domain: &'p Expr,
+        default: &'p Expr,
+        frame: &mut Frame,
+    ) -> Result<Value, Reported> {
         self.decisions.push(id.to_string());
         let choices = self.choices(domain, frame)?;
         let value = self.expr(default, frame);

@@ -327,7 +327,12 @@ impl<'p> Cx<'p> {
         }
         if d.labels.len() < 2 {
             let listed: Vec<String> = shapes.iter().map(|s| show_shape(s)).collect();
-            d = Diagnostic::new(codes::SHAPES_DISAGREE, "tensor shapes do not agree", span, format!("these are {}", listed.join(" and ")));
+            d = Diagnostic::new(
+                codes::SHAPES_DISAGREE,
+                "tensor shapes do not agree",
+                span,
+                format!("these are {}", listed.join(" and ")),
+            );
         }
         if let [a, b] = shapes.as_slice()
             && a.len() != b.len()

@@ -78,8 +78,7 @@ impl<'p> Cx<'p> {
 
     fn try_once(&mut self, f: &'p Fn, members: usize, unstated: Unstated) {
         let affine = Degree::Known(Frac::atom(self.new_atom("the degree of `affine`")));
-        let mut trial =
-            Trial { members, unstated, affine, dims: FxHashMap::default(), rests: FxHashMap::default(), primes: 0 };
+        let mut trial = Trial { members, unstated, affine, dims: FxHashMap::default(), rests: FxHashMap::default(), primes: 0 };
         let mut frame = Frame::of_function(f.locals.len(), true);
         f.params.iter().for_each(|p| trial.name_dims(&p.ty));
         for (local, n) in &trial.dims {
@@ -135,9 +134,8 @@ impl<'p> Cx<'p> {
                 Some(TensorVal::new(node, degree).into())
             }
             Type::List(member, _) => {
-                let members: Option<Vec<Value>> = (0..trial.members)
-                    .map(|k| self.made_up(member, &format!("{name}[{k}]"), span, trial, frame))
-                    .collect();
+                let members: Option<Vec<Value>> =
+                    (0..trial.members).map(|k| self.made_up(member, &format!("{name}[{k}]"), span, trial, frame)).collect();
                 members.map(|m| Value::List(m.into()))
             }
             _ => None,

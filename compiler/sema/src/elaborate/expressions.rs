@@ -4,9 +4,7 @@ use super::context::Cx;
 use super::model::{Model, What};
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
-use crate::hir::{
-    BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail,
-};
+use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
 use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
@@ -376,7 +374,8 @@ impl<'p> Cx<'p> {
                 (Some(Value::Int(a)), Some(Value::Int(b))) => {
                     let end = if r.inclusive { b.saturating_add(1) } else { *b };
                     if end.saturating_sub(*a) > LONGEST_LIST as i64 {
-                        let message = format!("a list has at most {LONGEST_LIST} members, and this has {}", end.saturating_sub(*a));
+                        let message =
+                            format!("a list has at most {LONGEST_LIST} members, and this has {}", end.saturating_sub(*a));
                         return Err(self.error(codes::OUT_OF_RANGE, message, span, ""));
                     }
                     Ok((*a..end).map(Value::Int).collect())

@@ -149,7 +149,8 @@ impl<'p> Cx<'p> {
             return Ok(());
         }
         let message = format!("this file does not fit {}", self.describe(on_span));
-        let mut d = Diagnostic::new(codes::NAMES_DISAGREE, message, span, "").label(on_span, "whose names and shapes are demanded");
+        let mut d =
+            Diagnostic::new(codes::NAMES_DISAGREE, message, span, "").label(on_span, "whose names and shapes are demanded");
         if !lacks.is_empty() {
             d = d.note(format!("it lacks {}", list_names(&self.names.texts(&lacks), 3)));
         }
@@ -157,7 +158,10 @@ impl<'p> Cx<'p> {
             d = d.note(format!("only it has {}", list_names(&self.names.texts(&more), 3)));
         }
         if let Some(first) = shapes.first() {
-            d = d.note(format!("{first}{}", if shapes.len() > 1 { format!(", and {} more", shapes.len() - 1) } else { String::new() }));
+            d = d.note(format!(
+                "{first}{}",
+                if shapes.len() > 1 { format!(", and {} more", shapes.len() - 1) } else { String::new() }
+            ));
         }
         Err(self.report(d.help("`mergec inspect A B` lists what differs")))
     }

@@ -72,7 +72,9 @@ impl Findings {
             .found
             .into_iter()
             .map(|f| match (f.first, f.tensors.len()) {
-                (Some(first), 2..) => f.diagnostic.note_first(format!("in {} tensors, from {}", f.tensors.len(), names.text(first))),
+                (Some(first), 2..) => {
+                    f.diagnostic.note_first(format!("in {} tensors, from {}", f.tensors.len(), names.text(first)))
+                }
                 (Some(first), 1) => f.diagnostic.note_first(format!("in {}", names.text(first))),
                 _ => f.diagnostic,
             })

@@ -39,7 +39,8 @@ impl<'p> Cx<'p> {
                 let letters: Rc<[Value]> = s.chars().map(|c| Value::Str(c.to_string().into())).collect();
                 match self.member(&letters, i) {
                     Ok(Value::List(l)) => {
-                        let text: String = l.iter().filter_map(|v| if let Value::Str(s) = v { Some(&**s) } else { None }).collect();
+                        let text: String =
+                            l.iter().filter_map(|v| if let Value::Str(s) = v { Some(&**s) } else { None }).collect();
                         Value::Str(text.into())
                     }
                     other => other.into(),
@@ -149,12 +150,7 @@ impl<'p> Cx<'p> {
     fn no_tensor_at(&mut self, model: &Rc<Model>, name: &str, base: Span, at: Span) -> Reported {
         let Ok(names) = model.names(self) else { return Reported };
         let names = self.names.texts(&names);
-        let mut d = Diagnostic::new(
-            models::NO_SUCH_TENSOR,
-            format!("{} has no tensor `{name}`", self.describe(base)),
-            at,
-            "",
-        );
+        let mut d = Diagnostic::new(models::NO_SUCH_TENSOR, format!("{} has no tensor `{name}`", self.describe(base)), at, "");
         match did_you_mean(name, names.iter().map(String::as_str)) {
             Some(close) => d = d.help(format!("did you mean `{close}`?")),
             None => d = d.help("`mergec inspect CHECKPOINT` lists the names of a checkpoint"),

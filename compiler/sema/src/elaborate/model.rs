@@ -11,6 +11,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
+/// Models with where they stand.
+type Models = Rc<[(Rc<Model>, Span)]>;
+
 /// A record of named tensors.
 #[derive(Debug)]
 pub struct Model {
@@ -51,7 +54,7 @@ pub(super) struct Lift {
     pub keys: Vec<String>,
     pub calls: Option<Rc<CallSite>>,
     pub results: RefCell<FxHashMap<NameId, Value>>,
-    models: OnceCell<Rc<[(Rc<Model>, Span)]>>,
+    models: OnceCell<Models>,
 }
 
 #[derive(Clone, Debug)]
@@ -187,11 +190,11 @@ impl Model {
 
 impl Lift {
     /// The models among the arguments, with where they stand.
-    pub fn models(&self) -> Rc<[(Rc<Model>, Span)]> {
+    pub fn models(&self) -> Models {
         self.models.get_or_init(|| self.collect_models()).clone()
     }
 
-    fn collect_models(&self) -> Rc<[(Rc<Model>, Span)]> {
+    fn collect_models(&self) -> Models {
         fn collect(value: &Value, span: Span, into: &mut Vec<(Rc<Model>, Span)>) {
             match value {
                 Value::Model(m) => into.push((m.clone(), span)),
@@ -245,9 +248,8 @@ impl<'p> Cx<'p> {
 
     /// The checkpoint that a model made of these takes its small files from: the first that has one.
     pub(super) fn origin_of(&mut self, models: &[(Rc<Model>, Span)]) -> Option<u32> {
-        let weights = models.iter().find(|(m, _)| {
-            m.origin.is_some_and(|o| self.opened[o as usize].role == merge_abi::Role::Weights)
-        });
+        let weights =
+            models.iter().find(|(m, _)| m.origin.is_some_and(|o| self.opened[o as usize].role == merge_abi::Role::Weights));
         weights.or(models.iter().find(|(m, _)| m.origin.is_some())).and_then(|(m, _)| m.origin)
     }
 
@@ -290,7 +292,9 @@ impl<'p> Cx<'p> {
                     format!("has {}", list_names(&self.names.texts(&more), 3)),
                 )
                 .label(first_span, "has no such tensor")
-                .help("leave them out with `without(d, \"pattern\")`, or pick the names that are meant: `d[\"model.layers.**\"]`");
+                .help(
+                    "leave them out with `without(d, \"pattern\")`, or pick the names that are meant: `d[\"model.layers.**\"]`",
+                );
                 let reported = self.report_without_tensor(d);
                 self.calls = calls;
                 return Err(reported);

@@ -71,8 +71,7 @@ impl<'p> Cx<'p> {
             self.report(d);
             return Value::Poison;
         }
-        let parts: FxHashMap<_, _> =
-            names.iter().filter(|id| !fits(self, **id)).map(|id| (*id, (model.clone(), *id))).collect();
+        let parts: FxHashMap<_, _> = names.iter().filter(|id| !fits(self, **id)).map(|id| (*id, (model.clone(), *id))).collect();
         Value::Model(Model::of_parts(parts, model.origin))
     }
 
@@ -118,7 +117,9 @@ impl<'p> Cx<'p> {
                 let mut d = Diagnostic::new(codes::NO_SUCH_TENSOR, message, layers.part(new), "");
                 d = match last {
                     Some(last) => d.note(format!("the last layer is {last}")),
-                    None => d.note("this model has no layers there").help("the prefix is what stands before the number: `model.layers`"),
+                    None => d
+                        .note("this model has no layers there")
+                        .help("the prefix is what stands before the number: `model.layers`"),
                 };
                 self.report(d);
                 return Value::Poison;

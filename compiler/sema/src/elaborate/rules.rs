@@ -1,9 +1,9 @@
 //! `like m { .. }` and `from m { .. }`: rules tried on every name of a model.
 
+use super::RuleShare;
 use super::context::{Cx, show_shape};
 use super::expressions::Frame;
 use super::model::Model;
-use super::RuleShare;
 use super::names::NameId;
 use crate::codes::{models as codes, types};
 use crate::coverage::{Subject, cover};
@@ -15,6 +15,9 @@ use crate::value::{Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
+
+/// A rule, and how it matches: its captures, and the shape where it binds dims.
+type Way<'a> = (usize, &'a [CaptureValue], Option<&'a [u64]>);
 
 type Tensors = FxHashMap<NameId, Result<TensorVal, Reported>>;
 
@@ -56,7 +59,11 @@ impl<'p> Cx<'p> {
             let captures = match &rule.lhs {
                 Lhs::Pattern { pattern, .. } => pattern.captures().iter().map(|c| c.domain.as_ref()).collect(),
                 Lhs::Module { .. } => {
-                    self.not_there_yet("a rule that replaces a module (`as f(x)`)", "rules on weights are there: `\"….weight\" => …`", rule.lhs_span);
+                    self.not_there_yet(
+                        "a rule that replaces a module (`as f(x)`)",
+                        "rules on weights are there: `\"….weight\" => …`",
+                        rule.lhs_span,
+                    );
                     Vec::new()
                 }
                 Lhs::Rest | Lhs::Error => Vec::new(),
@@ -81,7 +88,7 @@ impl<'p> Cx<'p> {
         let mut tensors = Tensors::default();
         let mut given_by: FxHashMap<NameId, Span> = FxHashMap::default();
         // A rule gives the same model for all names that it matches in one way.
-        let mut models: FxHashMap<(usize, &[CaptureValue], Option<&[u64]>), Rc<Model>> = FxHashMap::default();
+        let mut models: FxHashMap<Way<'_>, Rc<Model>> = FxHashMap::default();
         for (i, (name, original, shape)) in subjects.iter().enumerate() {
             let Some(rule_index) = coverage.rule_of[i] else { continue };
             let rule = &rules[rule_index];
@@ -168,7 +175,14 @@ impl<'p> Cx<'p> {
     }
 
     /// Whether a tensor can replace another in `like`.
-    fn fits(&mut self, t: &TensorVal, original: &TensorVal, shape: &Rc<[u64]>, called: &str, span: Span) -> Result<TensorVal, Reported> {
+    fn fits(
+        &mut self,
+        t: &TensorVal,
+        original: &TensorVal,
+        shape: &Rc<[u64]>,
+        called: &str,
+        span: Span,
+    ) -> Result<TensorVal, Reported> {
         let own = self.shape(t);
         if own != *shape {
             let message = format!("a rule of `like {called}` keeps the shape");
@@ -210,8 +224,13 @@ impl<'p> Cx<'p> {
     }
 
     fn block_in_like(&mut self, span: Span) {
-        let d = Diagnostic::new(codes::LIKE_GIVES_NAMES, "a rule of `like` gives one tensor under the name it matched", span, "this is a block of names")
-            .help("`from` renames, splits and drops tensors: `from base { .. }`");
+        let d = Diagnostic::new(
+            codes::LIKE_GIVES_NAMES,
+            "a rule of `like` gives one tensor under the name it matched",
+            span,
+            "this is a block of names",
+        )
+        .help("`from` renames, splits and drops tensors: `from base { .. }`");
         self.report(d);
     }
 

@@ -157,13 +157,18 @@ impl<'p> Cx<'p> {
                     }
                 }
                 (key, _) if KEYS.contains(&key) => {
-                    let help = if key == "config" { "config: { hidden_size: 3072 }" } else { "dtype: bf16, shard: 5GB, tokenizer: base" };
+                    let help = if key == "config" {
+                        "config: { hidden_size: 3072 }"
+                    } else {
+                        "dtype: bf16, shard: 5GB, tokenizer: base"
+                    };
                     let d = Diagnostic::new(codes::BAD_SAVE_SETTING, format!("`{key}` has another form"), setting.key_span, "")
                         .help(format!("for example `{help}`"));
                     fault = Err(self.report(d));
                 }
                 (key, _) => {
-                    let mut d = Diagnostic::new(codes::BAD_SAVE_SETTING, format!("`save` has no setting `{key}`"), setting.key_span, "");
+                    let mut d =
+                        Diagnostic::new(codes::BAD_SAVE_SETTING, format!("`save` has no setting `{key}`"), setting.key_span, "");
                     d = match did_you_mean(key, KEYS) {
                         Some(close) => d.help(format!("did you mean `{close}`?")).fix(format!("write `{close}`"), setting.key_span, close),
                         None => d.help("there are `dtype`, `shard`, `config` and `tokenizer`; keys of config.json stand inside `config: { .. }`"),
@@ -262,7 +267,8 @@ impl<'p> Cx<'p> {
                 _ => Err(self.error(types::NOT_STATIC, "a value of `config` must be known before the recipe runs", span, "")),
             },
             other => {
-                let message = format!("a value of `config` is a number, a string, a bool or a list, and this is {}", other.kind());
+                let message =
+                    format!("a value of `config` is a number, a string, a bool or a list, and this is {}", other.kind());
                 Err(self.error(codes::BAD_SAVE_SETTING, message, span, ""))
             }
         }

@@ -145,8 +145,13 @@ impl<'p> Cx<'p> {
                 Ok(value.clone())
             }
             (TypeName::Int, Value::Tensor(_)) => Err(self.report(
-                Diagnostic::new(codes::NOT_STATIC, format!("{asker} is an int, known before the recipe runs"), span, "this is a number")
-                    .help("write an int; `div` rounds down"),
+                Diagnostic::new(
+                    codes::NOT_STATIC,
+                    format!("{asker} is an int, known before the recipe runs"),
+                    span,
+                    "this is a number",
+                )
+                .help("write an int; `div` rounds down"),
             )),
             (TypeName::Axis, Value::Int(_)) => Ok(value.clone()),
             (TypeName::Axis, Value::Word(w)) if ["all", "rows", "cols"].contains(&&**w) => Ok(value.clone()),
@@ -309,9 +314,7 @@ impl<'p> Cx<'p> {
                 Value::Int(n) if n >= 0 && n as u64 == e.actual => {}
                 Value::Int(n) => {
                     fault = Err(match &e.dim.kind {
-                        ExprKind::Local(local) if is_bound(frame, *local) => {
-                            self.dims_disagree(*local, &e.shape, e.span, frame)
-                        }
+                        ExprKind::Local(local) if is_bound(frame, *local) => self.dims_disagree(*local, &e.shape, e.span, frame),
                         _ => {
                             let text = self.text(e.dim.span);
                             let message = format!("an axis has {} entries where `{text}` = {n} is wanted", e.actual);

@@ -69,12 +69,7 @@ impl<'p> Cx<'p> {
         );
     }
 
-    fn layout(
-        &mut self,
-        names: Rc<[NameId]>,
-        models: &[(Rc<Model>, Span)],
-        origin: Option<u32>,
-    ) -> Result<Layout, Reported> {
+    fn layout(&mut self, names: Rc<[NameId]>, models: &[(Rc<Model>, Span)], origin: Option<u32>) -> Result<Layout, Reported> {
         let mut shapes = Vec::with_capacity(names.len());
         let mut fault = Ok(());
         let before = self.tensor;
@@ -82,16 +77,14 @@ impl<'p> Cx<'p> {
             self.tensor = Some(*name);
             let mut found: Vec<(TensorVal, Span)> = Vec::new();
             for (model, span) in models {
-                match model.get(self, *name) {
-                    Some(t) => match t.and_then(|t| self.float(&t, *span)) {
-                        Ok(t) => found.push((t, *span)),
-                        // One fault of a name is enough.
-                        Err(r) => {
-                            fault = Err(r);
-                            break;
-                        }
-                    },
-                    None => {}
+                let Some(t) = model.get(self, *name) else { continue };
+                match t.and_then(|t| self.float(&t, *span)) {
+                    Ok(t) => found.push((t, *span)),
+                    // One fault of a name is enough.
+                    Err(r) => {
+                        fault = Err(r);
+                        break;
+                    }
                 }
             }
             let shape = found.first().map(|(t, _)| self.shape(t)).unwrap_or_else(|| Rc::from([]));

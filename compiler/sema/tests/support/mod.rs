@@ -35,10 +35,8 @@ impl Checkpoints for Fake {
 
 /// A transformer of `layers` layers.
 pub fn transformer(layers: usize, hidden: u64, inner: u64, dtype: DType) -> Schema {
-    let mut tensors: Vec<(String, DType, Vec<u64>)> = vec![
-        ("model.embed_tokens.weight".into(), dtype, vec![12, hidden]),
-        ("model.norm.weight".into(), dtype, vec![hidden]),
-    ];
+    let mut tensors: Vec<(String, DType, Vec<u64>)> =
+        vec![("model.embed_tokens.weight".into(), dtype, vec![12, hidden]), ("model.norm.weight".into(), dtype, vec![hidden])];
     for l in 0..layers {
         let layer = |name: &str, shape: Vec<u64>| (format!("model.layers.{l}.{name}.weight"), dtype, shape);
         tensors.push(layer("self_attn.q_proj", vec![hidden, hidden]));
@@ -81,10 +79,7 @@ pub struct Library<'a> {
 }
 
 impl Modules for Library<'_> {
-    fn module(
-        &mut self,
-        path: &[String],
-    ) -> Result<(merge_base::FileId, Rc<merge_grammar::ast::File>), ModuleMissing> {
+    fn module(&mut self, path: &[String]) -> Result<(merge_base::FileId, Rc<merge_grammar::ast::File>), ModuleMissing> {
         let [std, name] = path else { return Err(ModuleMissing::default()) };
         let file = format!("{}/../../stdlib/{name}.merge", env!("CARGO_MANIFEST_DIR"));
         match std::fs::read_to_string(&file) {
@@ -158,7 +153,8 @@ impl Outcome {
 
 /// A recipe over the stand-ins, with `base`, `math`, `code`, `wide` and `stats` bound.
 pub fn small(recipe: &str) -> Outcome {
-    let head = [("base", "checkpoint"), ("math", "checkpoint"), ("code", "checkpoint"), ("wide", "checkpoint"), ("stats", "tensors")];
+    let head =
+        [("base", "checkpoint"), ("math", "checkpoint"), ("code", "checkpoint"), ("wide", "checkpoint"), ("stats", "tensors")];
     let mut text = String::new();
     for (name, open) in head {
         let used = recipe.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name);
