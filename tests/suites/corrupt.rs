@@ -35,7 +35,7 @@ fn refused(folder: &Folder, what: &str, words: &[&str]) {
     let squeezed = inspect.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
     words.iter().for_each(|w| assert!(squeezed.contains(w), "{what}: no `{w}` in {squeezed}"));
     let (code, run) = said(folder.path(), &["run", "r.merge"]);
-    assert_ne!(code, 0, "{what}: {run}");
+    assert_eq!(code, 3, "{what}: {run}");
     assert!(run.contains("math") && !run.contains("panicked"), "{what}: {run}");
     assert_eq!(names(), before, "{what}: nothing may be written");
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const FINE: u8 = 0;
 const RECIPE_WRONG: u8 = 1;
 const USAGE_WRONG: u8 = 2;
+const WORLD_WRONG: u8 = 3;
 
 /// Performs a command.
 pub fn perform(command: Command) -> u8 {
@@ -33,11 +34,22 @@ fn analyse(file: PathBuf, inputs: &Inputs) -> Result<Analysis, Error> {
     merge_driver::analyse(&Request { file, set: inputs.set.clone(), models })
 }
 
-/// The analysis where the recipe has no errors; what it says is printed either way.
-fn sound(file: PathBuf, inputs: &Inputs) -> Result<Option<Analysis>, Error> {
+/// The analysis where the recipe has no errors, else the exit code; what it says is printed either way.
+fn sound(file: PathBuf, inputs: &Inputs) -> Result<Result<Analysis, u8>, Error> {
     let analysis = analyse(file, inputs)?;
     render::human(&analysis.diagnostics, &analysis.sources);
-    Ok((!analysis.has_errors()).then_some(analysis))
+    Ok(match exit_code(&analysis) {
+        FINE => Ok(analysis),
+        code => Err(code),
+    })
+}
+
+fn exit_code(analysis: &Analysis) -> u8 {
+    match analysis.has_errors() {
+        false => FINE,
+        true if analysis.only_the_world_is_wrong() => WORLD_WRONG,
+        true => RECIPE_WRONG,
+    }
 }
 
 fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error> {
@@ -55,15 +67,16 @@ fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error
             Format::Human => render::human(&analysis.diagnostics, &analysis.sources),
             Format::Json => render::json(&analysis.diagnostics, &analysis.sources),
         }
-        if analysis.has_errors() {
-            code = code.max(RECIPE_WRONG);
-        }
+        code = code.max(exit_code(&analysis));
     }
     Ok(code)
 }
 
 fn run(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    let analysis = match sound(file, inputs)? {
+        Ok(analysis) => analysis,
+        Err(code) => return Ok(code),
+    };
     if analysis.elaborated.graph.outputs.is_empty() {
         return Err(Error::usage("the recipe saves nothing").with_help("add `save NAME to \"folder\"`"));
     }
@@ -90,14 +103,20 @@ fn print_summary(summary: &Summary) {
 }
 
 fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result<u8, Error> {
-    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    let analysis = match sound(file, inputs)? {
+        Ok(analysis) => analysis,
+        Err(code) => return Ok(code),
+    };
     merge_driver::build(&analysis, to, cpu)?;
     println!("wrote {}", to.display());
     Ok(FINE)
 }
 
 fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let Some(analysis) = sound(file, inputs)? else { return Ok(RECIPE_WRONG) };
+    let analysis = match sound(file, inputs)? {
+        Ok(analysis) => analysis,
+        Err(code) => return Ok(code),
+    };
     let Some(compiled) = &analysis.compiled else { return Ok(RECIPE_WRONG) };
     print!("{}", merge_driver::describe_plan(&analysis, compiled, &options(limits))?);
     Ok(FINE)
@@ -131,13 +150,16 @@ fn emit(ir: Ir, file: PathBuf, inputs: &Inputs) -> Result<u8, Error> {
         Some(text) => print!("{text}"),
         None => return Ok(RECIPE_WRONG),
     }
-    Ok(if analysis.has_errors() { RECIPE_WRONG } else { FINE })
+    Ok(exit_code(&analysis))
 }
 
 fn test(files: &[PathBuf]) -> Result<u8, Error> {
     let (mut passed, mut failed) = (0, 0);
     for file in files {
-        let Some(analysis) = sound(file.clone(), &Inputs::default())? else { return Ok(RECIPE_WRONG) };
+        let analysis = match sound(file.clone(), &Inputs::default())? {
+            Ok(analysis) => analysis,
+            Err(code) => return Ok(code),
+        };
         for result in merge_driver::run_tests(&analysis) {
             match &result.failure {
                 None => passed += 1,

@@ -42,6 +42,12 @@ impl Analysis {
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
+
+    /// Whether all that is wrong is that checkpoints cannot be opened: the world's fault, not the recipe's.
+    pub fn only_the_world_is_wrong(&self) -> bool {
+        let unopened = merge_sema::codes::models::CANNOT_OPEN;
+        self.has_errors() && self.diagnostics.iter().all(|d| !d.is_error() || d.code == unopened)
+    }
 }
 
 /// Parses, resolves, elaborates and plans the recipe in `request.file`.
@@ -63,8 +69,9 @@ pub fn analyse(request: &Request) -> Result<Analysis, Error> {
     let unparsed = diagnostics.iter().any(Diagnostic::is_error);
     diagnostics.extend(found.into_iter().filter(|d| !unparsed || d.is_error()));
 
-    let absolute = std::path::absolute(&folder).unwrap_or(folder);
-    let mut headers = Headers { folder: absolute.clone(), known: HashMap::new(), without_weights: false };
+    // Messages show paths as the user would write them; the plan has absolute ones.
+    let absolute = std::path::absolute(&folder).unwrap_or(folder.clone());
+    let mut headers = Headers { folder, known: HashMap::new(), without_weights: false };
     let answers = Answers { set: request.set.clone(), models: absolute_models(&request.models), out: None };
     let mut elaborated = merge_sema::elaborate(&hir, &sources, &mut headers, &answers);
     diagnostics.append(&mut elaborated.diagnostics);
