@@ -102,6 +102,10 @@ pub struct Outcome {
 }
 
 pub fn run(recipe: &str, mut files: Fake, answers: &Answers) -> Outcome {
+    run_with(recipe, &mut files, answers)
+}
+
+pub fn run_with(recipe: &str, files: &mut dyn Checkpoints, answers: &Answers) -> Outcome {
     let mut sources = Sources::default();
     let id = sources.add("test.merge", recipe);
     let (ast, mut diagnostics) = merge_grammar::parse(id, recipe);
@@ -109,7 +113,7 @@ pub fn run(recipe: &str, mut files: Fake, answers: &Answers) -> Outcome {
     let (program, found) = resolve(id, &ast, &mut library);
     diagnostics.append(&mut library.diagnostics);
     diagnostics.extend(found);
-    let mut elaborated = elaborate(&program, &sources, &mut files, answers);
+    let mut elaborated = elaborate(&program, &sources, files, answers);
     diagnostics.append(&mut elaborated.diagnostics);
     Outcome { elaborated, diagnostics, sources }
 }
