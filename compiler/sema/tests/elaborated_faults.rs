@@ -65,7 +65,7 @@ fn buffers_are_copied_and_never_blended() {
 fn a_fault_of_a_function_is_reported_where_it_is_defined() {
     let out = small("fn f(a: weight[..s], b: weight[..s]) -> weight[..s] { a + b }\nsave like base {\n  \"**.position_ids\" => base\n  _ => f(base, math)\n} to \"x\"")
         .fails_with(&["E2101"]);
-    assert!(out.sources.slice(out.diagnostics[0].labels[0].span) == "a + b", "{}", out.said());
+    assert_eq!(out.sources.slice(out.diagnostics[0].labels[1].span), "b", "{}", out.said());
     // Nothing calls this one.
     small("fn f(a: weight[o, i], b: weight[o, k]) -> weight[o, i] { lerp(a, b, 0.5) }\nsave base to \"x\"")
         .fails_with(&["E2003"]);
@@ -235,4 +235,12 @@ fn long_loops_over_models_and_numbers_end() {
     let text = "let x = fold x = 1.0 for k in 0..300 { x + x }\nlet b = without(base, \"**.position_ids\")\nsave b + (1 / x) * (b - b) to \"x\"";
     let out = small(text);
     assert!(!out.diagnostics.iter().any(|d| d.is_error()), "{}", out.said());
+}
+
+#[test]
+fn the_terms_of_a_sum_are_shown_with_their_degrees() {
+    let out = small(&format!("{WITHOUT_BUFFER}save b + (m - b) + 0.3 * m to \"x\"")).fails_with(&["E2101"]);
+    let shown: Vec<(&str, &str)> =
+        out.diagnostics[0].labels.iter().map(|l| (out.sources.slice(l.span), l.message.as_str())).collect();
+    assert_eq!(shown, [("b + (m - b)", "degree 1"), ("0.3 * m", "degree 0.3")]);
 }

@@ -63,6 +63,9 @@ pub struct Cx<'p> {
     pub(super) promises: FxHashMap<Span, bool>,
     /// The promised expressions.
     pub(super) promise_values: FxHashMap<Span, (Span, crate::hir::Role)>,
+    /// Sums and differences whose degree is neither 0 nor 1, with the degrees of their sides; the first says
+    /// whether the second side is taken away.
+    pub(super) sums: FxHashMap<Span, (bool, [(Span, Degree); 2])>,
     /// The name that the value being evaluated is bound to.
     pub(super) bound_to: Option<String>,
     pub(super) constraints_seen: FxHashSet<(NodeId, Span)>,
@@ -108,6 +111,7 @@ impl<'p> Cx<'p> {
             broken: FxHashSet::default(),
             promises: FxHashMap::default(),
             promise_values: FxHashMap::default(),
+            sums: FxHashMap::default(),
             bound_to: None,
             constraints_seen: FxHashSet::default(),
             dtypes: Vec::new(),

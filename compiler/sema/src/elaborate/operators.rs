@@ -115,6 +115,10 @@ impl<'p> Cx<'p> {
         let a = self.tensor(left.0, left.1)?;
         let b = self.tensor(right.0, right.1)?;
         let degree = self.degree_of(op, &a, &b, span);
+        if matches!(op, BinaryOp::Add | BinaryOp::Sub) && !degree.is_weight() && !degree.is_delta() {
+            let parts = [(left.1, a.degree.clone()), (right.1, b.degree.clone())];
+            self.sums.insert(span, (op == BinaryOp::Sub, parts));
+        }
         let f = function(op);
         let result = self.binary(f, (&a, left.1), (&b, right.1), degree, span)?;
         if self.is_scalar(&result) && matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div) {

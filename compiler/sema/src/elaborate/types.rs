@@ -220,12 +220,35 @@ impl<'p> Cx<'p> {
         Err(self.degree_mismatch(&t.degree, &wanted, asker, span))
     }
 
-    /// Reports that a degree is not the wanted one.
+    /// Reports that a degree is not the wanted one. Of a sum, each term is shown with its share.
     pub(super) fn degree_mismatch(&mut self, found: &Degree, wanted: &Wanted, asker: &str, span: Span) -> Reported {
         let atoms = std::mem::take(&mut self.atoms);
-        let d = mismatch(found, wanted, asker, span, &|a| atoms[a.0 as usize].clone());
+        let name = |a: crate::degree::Atom| atoms[a.0 as usize].clone();
+        let mut d = mismatch(found, wanted, asker, span, &name);
+        let mut terms = Vec::new();
+        self.terms_of(span, false, &mut terms);
+        if terms.len() > 1 && d.labels.len() == 1 && found.known().is_some() {
+            let label = |(i, (span, minus, degree)): (usize, &(Span, bool, Degree))| {
+                let message = format!("degree {}{}", if *minus { "-" } else { "" }, degree.text(&name));
+                Label { span: *span, message, primary: i == 0 }
+            };
+            d.labels = terms.iter().enumerate().map(label).collect();
+        }
         self.atoms = atoms;
         self.report(d)
+    }
+
+    /// The terms of the sum that stands at `span`, in order, with whether they are taken away.
+    fn terms_of(&self, span: Span, minus: bool, into: &mut Vec<(Span, bool, Degree)>) {
+        let Some((subtracts, parts)) = self.sums.get(&span) else { return };
+        for (i, (part, degree)) in parts.iter().enumerate() {
+            let taken = minus ^ (*subtracts && i == 1);
+            let before = into.len();
+            self.terms_of(*part, taken, into);
+            if into.len() == before {
+                into.push((*part, taken, degree.clone()));
+            }
+        }
     }
 
     /// Binds the names among dims to a tensor's axes; equations are kept for later.
