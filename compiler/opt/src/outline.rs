@@ -63,8 +63,18 @@ pub(crate) struct Phase {
     /// Indices into [`Outlined::operands`].
     pub operands: Vec<u32>,
     pub call: Call,
-    /// The k of each selection, and whether it is held above 0; none for a reduction.
-    pub select: Option<Vec<(NodeId, bool)>>,
+    /// None for a reduction.
+    pub select: Option<Vec<Pick>>,
+}
+
+/// A selection within each row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pick {
+    /// The kernel's store with the keys.
+    pub store: u32,
+    pub k: NodeId,
+    /// Whether `k` is held above 0.
+    pub at_least_one: bool,
 }
 
 /// All kernels of a plan.
@@ -157,14 +167,26 @@ pub(crate) fn outline(graph: &Graph, cluster: &Cluster, role: Role, kernels: &mu
     let phases = (0..count)
         .map(|phase| {
             let stats: Vec<usize> = (0..places.len()).filter(|s| places[*s].phase == phase).collect();
-            let roots: Vec<ExprId> = stats.iter().map(|s| cluster.row_stats[*s].input).collect();
+            let mut roots: Vec<ExprId> = stats.iter().map(|s| cluster.row_stats[*s].input).collect();
             let mut functions = Vec::new();
             let mut selections = Vec::new();
+            // Selections among the same keys share one store of them.
+            let mut keys: Vec<ExprId> = Vec::new();
             for stat in &stats {
+                let input = cluster.row_stats[*stat].input;
                 match cluster.row_stats[*stat].kind {
                     RowKind::Reduce(f) => functions.push(f),
-                    RowKind::Select { k, at_least_one } => selections.push((k, at_least_one)),
+                    RowKind::Select { k, at_least_one } => {
+                        let store = keys.iter().position(|x| *x == input).unwrap_or(keys.len());
+                        if store == keys.len() {
+                            keys.push(input);
+                        }
+                        selections.push(Pick { store: store as u32, k, at_least_one });
+                    }
                 }
+            }
+            if !selections.is_empty() {
+                roots = keys;
             }
             let (role, stem) =
                 if selections.is_empty() { (Role::Reduce(&functions), "row_reduce") } else { (Role::Keys, "row_keys") };

@@ -104,7 +104,7 @@ fn of_loop(plan: &Plan, l: &Loop) -> String {
     for phase in &l.phases {
         let what = match &phase.kind {
             RowPhaseKind::Reduce => "reducing".to_owned(),
-            RowPhaseKind::Select { k } => format!("selecting {}", counted(k.len(), "key")),
+            RowPhaseKind::Select { picks } => format!("selecting {}", counted(picks.len(), "key")),
         };
         let _ = write!(text, " after {what} rows by {}", name(phase.kernel));
     }

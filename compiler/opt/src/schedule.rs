@@ -6,7 +6,7 @@ use crate::cluster::Param;
 use crate::fuse::{Dispatch, Group, Part, Place};
 use crate::outline::{Call, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
-    Access, BinaryFn, Constraint, Cut, Loop, Operand, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind, ScalarId,
+    Access, BinaryFn, Constraint, Cut, Loop, Operand, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind, RowPick, ScalarId,
     ScalarOp, Selection, StatId, Step, Target, View,
 };
 use merge_ir::tir::{Graph, NodeId, Op, SourceId};
@@ -157,7 +157,9 @@ impl Scheduler<'_> {
         let Loop { params, keys, .. } = self.call(&p.call, 0);
         let kind = match &p.select {
             None => RowPhaseKind::Reduce,
-            Some(ks) => RowPhaseKind::Select { k: ks.iter().map(|(k, at_least_one)| self.count(*k, *at_least_one)).collect() },
+            Some(picks) => RowPhaseKind::Select {
+                picks: picks.iter().map(|p| RowPick { store: p.store, k: self.count(p.k, p.at_least_one) }).collect(),
+            },
         };
         RowPhase { kernel: p.kernel, operands: p.operands.clone(), params, keys, kind }
     }

@@ -177,7 +177,7 @@ impl Verifier<'_> {
                 Operand::RowValue { phase, value } => {
                     let values = l.phases.get(*phase as usize).and_then(|p| match &p.kind {
                         RowPhaseKind::Reduce => self.kernel(p.kernel).map(|k| k.reductions.len()),
-                        RowPhaseKind::Select { k } => Some(2 * k.len()),
+                        RowPhaseKind::Select { picks } => Some(2 * picks.len()),
                     });
                     self.hold(
                         values.is_some_and(|n| (*value as usize) < n),
@@ -202,10 +202,11 @@ impl Verifier<'_> {
                 let later = matches!(l.operands.get(*o as usize), Some(Operand::RowValue { phase, .. }) if *phase as usize >= n);
                 self.hold(!later, "a phase uses a value of its own or of a later one");
             }
-            if let RowPhaseKind::Select { k } = &phase.kind {
-                k.iter().for_each(|k| self.scalar(*k, step, ready));
-                let stores = self.kernel(phase.kernel).map(|k| k.stores.len());
-                self.hold(stores == Some(k.len()), "a phase's kernel stores another number of keys");
+            if let RowPhaseKind::Select { picks } = &phase.kind {
+                picks.iter().for_each(|p| self.scalar(p.k, step, ready));
+                let stores = self.kernel(phase.kernel).map_or(0, |k| k.stores.len());
+                let there = picks.iter().all(|p| (p.store as usize) < stores);
+                self.hold(there, "a phase picks from keys that its kernel does not store");
             }
         }
         self.hold(l.phases.is_empty() || l.by_rows, "it has phases but does not go by rows");

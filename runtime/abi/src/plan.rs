@@ -257,9 +257,17 @@ pub struct RowPhase {
 pub enum RowPhaseKind {
     /// Value `k` of a row is the kernel's k-th reduction over it.
     Reduce,
-    /// The kernel stores f32 keys, one store per entry of `k`. Values `2 j` and `2 j + 1` of a row are
-    /// threshold and cut (a column) of the j-th selection, as in [`Selection`].
-    Select { k: Vec<ScalarId> },
+    /// The kernel stores f32 keys. Values `2 j` and `2 j + 1` of a row are threshold and cut (a column) of
+    /// the j-th pick, as in [`Selection`].
+    Select { picks: Vec<RowPick> },
+}
+
+/// The `k`-th largest of each row of the keys in a store; several picks may share the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPick {
+    /// Of the phase's kernel.
+    pub store: u32,
+    pub k: ScalarId,
 }
 
 /// A stream of random numbers: from a seed and everything else that names it.

@@ -54,6 +54,14 @@ impl Buffer {
         // SAFETY: inside and aligned, as was just checked; any bits are an f32.
         unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) }
     }
+
+    /// The keys that [`crate::select::to_keys`] made of the numbers at the byte `at`.
+    pub fn keys(&self, at: usize, len: usize) -> &[u32] {
+        let bytes = self.bytes(at, len * 4);
+        assert!(bytes.as_ptr().cast::<u32>().is_aligned(), "aligned");
+        // SAFETY: inside and aligned, as was just checked; any bits are a u32.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), len) }
+    }
 }
 
 /// Hands out places in a [`Buffer`], one after the other, each on a line of its own.

@@ -107,7 +107,12 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
             return Err(format!("phase kernel `{}` does not fit its phase", info.symbol));
         }
         match &phase.kind {
-            RowPhaseKind::Select { k } => check_keys(&info.stores, k.len(), &info.symbol)?,
+            RowPhaseKind::Select { picks } => {
+                check_keys(&info.stores, info.stores.len(), &info.symbol)?;
+                if picks.iter().any(|p| p.store as usize >= info.stores.len()) {
+                    return Err(format!("a phase picks from keys that kernel `{}` does not store", info.symbol));
+                }
+            }
             RowPhaseKind::Reduce if !info.stores.is_empty() => {
                 return Err(format!("kernel `{}` stores where it reduces", info.symbol));
             }
@@ -138,7 +143,7 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
                 let phase = body.phases.get(*phase as usize).ok_or("a phase out of range")?;
                 let values = match &phase.kind {
                     RowPhaseKind::Reduce => plan.kernels[phase.kernel as usize].reductions.len(),
-                    RowPhaseKind::Select { k } => 2 * k.len(),
+                    RowPhaseKind::Select { picks } => 2 * picks.len(),
                 };
                 if access != Access::PerRow || *value as usize >= values {
                     return Err(format!("kernel `{symbol}` does not take the row value it is given"));

@@ -6,7 +6,7 @@ use super::{
     tile::{Need, Tiling, kinds},
 };
 use crate::{Error, output::human, rng, scalars::Scalars, select};
-use merge_abi::{Access, Cut, KernelFn, KernelInfo, Loop, Operand, Plan, RandomKey, Read, RowPhaseKind, ScalarId, View};
+use merge_abi::{Access, Cut, KernelFn, KernelInfo, Loop, Operand, Plan, RandomKey, Read, RowPhaseKind, RowPick, ScalarId, View};
 
 /// What all launches of a run share.
 pub(crate) struct Setup<'p> {
@@ -42,8 +42,8 @@ pub(crate) struct Phase<'p> {
     pub info: &'p KernelInfo,
     pub operands: &'p [u32],
     pub arguments: Arguments,
-    /// Entries to select, of a selection.
-    pub k: Option<Vec<u64>>,
+    /// The store with the keys and the entries to select, of each pick.
+    pub picks: Option<Vec<(usize, u64)>>,
     /// Where each value lies: f32, one a row.
     pub values: Vec<usize>,
     /// Bytes of an entry of each operand, 0 for those that are one a row.
@@ -96,20 +96,18 @@ impl<'p> Launch<'p> {
         for phase in &body.phases {
             let Some(arguments) = Arguments::new(setup, &phase.params, &phase.keys, &[], scalars) else { return Ok(None) };
             let info = &plan.kernels[phase.kernel as usize];
-            let (k, values) = match &phase.kind {
+            let (picks, values) = match &phase.kind {
                 RowPhaseKind::Reduce => (None, info.reductions.len()),
-                RowPhaseKind::Select { k } => {
-                    let Some(k) = k.iter().map(|k| scalars.value(*k).map(select::entries)).collect::<Option<Vec<_>>>() else {
-                        return Ok(None);
-                    };
-                    let values = 2 * k.len();
-                    (Some(k), values)
+                RowPhaseKind::Select { picks } => {
+                    let mut pick = |p: &RowPick| Some((p.store as usize, select::entries(scalars.value(p.k)?)));
+                    let Some(found) = picks.iter().map(&mut pick).collect::<Option<Vec<_>>>() else { return Ok(None) };
+                    (Some(found), 2 * picks.len())
                 }
             };
             let values = (0..values).map(|_| carve.take(4 * rows)).collect();
             let strides = phase.operands.iter().map(|o| Stride::of(kinds[*o as usize])).collect();
             let code = setup.kernels[phase.kernel as usize];
-            phases.push(Phase { code, info, operands: &phase.operands, arguments, k, values, strides });
+            phases.push(Phase { code, info, operands: &phase.operands, arguments, picks, values, strides });
         }
         let places = body
             .operands

@@ -1,12 +1,7 @@
 //! Plans run with kernels written by hand.
 
 use super::*;
-use crate::{
-    Kind,
-    progress::Silent,
-    select::tests::{by_order, by_sorting, downwards},
-    testing::Temp,
-};
+use crate::{Kind, progress::Silent, select::tests::by_sorting, testing::Temp};
 use merge_abi::*;
 use std::{fs, path::Path};
 
@@ -14,7 +9,7 @@ use std::{fs, path::Path};
 ///
 /// # Safety
 /// As for the kernel.
-unsafe fn operand<'a, T>(args: &'a KernelArgs, i: usize, len: u64) -> &'a [T] {
+pub(super) unsafe fn operand<T>(args: &KernelArgs, i: usize, len: u64) -> &[T] {
     // SAFETY: the tests' plans give operands of these types and lengths.
     unsafe { std::slice::from_raw_parts((*args.operands.add(i)).cast(), len as usize) }
 }
@@ -24,7 +19,7 @@ unsafe fn operand<'a, T>(args: &'a KernelArgs, i: usize, len: u64) -> &'a [T] {
 /// # Safety
 /// As for the kernel.
 #[allow(clippy::mut_from_ref)] // The memory is the store's, not the arguments'.
-unsafe fn store<T>(args: &KernelArgs, i: usize) -> &mut [T] {
+pub(super) unsafe fn store<T>(args: &KernelArgs, i: usize) -> &mut [T] {
     // SAFETY: the tests' plans give stores of these types.
     unsafe { std::slice::from_raw_parts_mut((*args.stores.add(i)).cast(), (args.rows * args.cols) as usize) }
 }
@@ -144,11 +139,17 @@ fn source(checkpoint: u32, name: &str, shape: &[u64]) -> Source {
     Source { checkpoint, name: name.into(), dtype: DType::BF16, shape: shape.to_vec() }
 }
 
-fn whole(source: u32, n: u64) -> Read {
+pub(super) fn whole(source: u32, n: u64) -> Read {
     Read { source, view: View::whole(n) }
 }
 
-fn info(operands: &[(DType, Access)], stores: &[DType], reductions: &[ReduceFn], params: u32, cuts: u32) -> KernelInfo {
+pub(super) fn info(
+    operands: &[(DType, Access)],
+    stores: &[DType],
+    reductions: &[ReduceFn],
+    params: u32,
+    cuts: u32,
+) -> KernelInfo {
     KernelInfo {
         symbol: "k".into(),
         operands: operands.to_vec(),
@@ -160,7 +161,7 @@ fn info(operands: &[(DType, Access)], stores: &[DType], reductions: &[ReduceFn],
     }
 }
 
-fn flat(kernel: u32, n: u64, operands: Vec<Operand>) -> Loop {
+pub(super) fn flat(kernel: u32, n: u64, operands: Vec<Operand>) -> Loop {
     Loop {
         kernel,
         rows: 1,
@@ -175,7 +176,7 @@ fn flat(kernel: u32, n: u64, operands: Vec<Operand>) -> Loop {
     }
 }
 
-fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
+pub(super) fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
     Output {
         path: "out".into(),
         role: Role::Weights,
@@ -188,11 +189,11 @@ fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
     }
 }
 
-fn target(tensor: u32, n: u64) -> Target {
+pub(super) fn target(tensor: u32, n: u64) -> Target {
     Target { output: 0, tensor, view: View::whole(n) }
 }
 
-fn out_tensor(name: &str, dtype: DType, shape: &[u64]) -> OutTensor {
+pub(super) fn out_tensor(name: &str, dtype: DType, shape: &[u64]) -> OutTensor {
     OutTensor { name: name.into(), dtype, shape: shape.to_vec() }
 }
 
@@ -236,7 +237,7 @@ fn plan(shard: Option<u64>) -> (Plan, Vec<KernelFn>) {
             operands: vec![0],
             params: vec![],
             keys: vec![],
-            kind: RowPhaseKind::Select { k: vec![ScalarId(3)] },
+            kind: RowPhaseKind::Select { picks: vec![RowPick { store: 0, k: ScalarId(3) }] },
         },
         RowPhase { kernel: 3, operands: vec![0], params: vec![], keys: vec![], kind: RowPhaseKind::Reduce },
     ];
@@ -323,11 +324,11 @@ fn inputs(temp: &Temp, coarse: bool) -> Data {
     data
 }
 
-fn options(temp: &Temp, threads: usize, memory: u64) -> Options {
+pub(super) fn options(temp: &Temp, threads: usize, memory: u64) -> Options {
     Options { threads: Some(threads), memory, base_dir: Some(temp.path().to_owned()), ..Options::default() }
 }
 
-fn tensor(folder: &Path, name: &str) -> Vec<u8> {
+pub(super) fn tensor(folder: &Path, name: &str) -> Vec<u8> {
     let opened = crate::checkpoint::Checkpoint::open(folder).unwrap();
     let entry = &opened.tensors[name];
     let mut bytes = vec![0; entry.bytes as usize];
@@ -335,7 +336,7 @@ fn tensor(folder: &Path, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
@@ -555,84 +556,4 @@ fn the_estimate_stays_within_the_memory() {
     assert_eq!(all.bytes_written, plan.outputs[0].tensors.iter().map(OutTensor::bytes).sum::<u64>());
     assert_eq!(all.steps[0].bytes_read, 2 * N);
     assert_eq!(estimate(&plan, 1000, None).unwrap_err().kind, Kind::Usage);
-}
-
-#[test]
-fn selections_of_hard_data_agree_with_sorting() {
-    // Two tensors of these sizes, f32 keys taken as they are.
-    unsafe extern "C" fn same(args: *const KernelArgs) {
-        // SAFETY: the plan below gives one f32 operand and one f32 store.
-        unsafe {
-            let args = &*args;
-            let n = args.rows * args.cols;
-            store::<f32>(args, 0).copy_from_slice(operand::<f32>(args, 0, n));
-        }
-    }
-    /// Everything the selection found, in one tensor.
-    unsafe extern "C" fn report(args: *const KernelArgs) {
-        // SAFETY: the plan below gives two params and one f32 store.
-        unsafe {
-            let args = &*args;
-            for (i, out) in store::<f32>(args, 0).iter_mut().enumerate() {
-                *out = *args.params.add((args.first as usize + i) % 2);
-            }
-        }
-    }
-    for (n, m) in [(0, 1), (1, 0), (63, 65), (4096, 997), (200_000, 100_003), (1 << 20, 100_003)] {
-        for (name, numbers) in crate::select::tests::hard(n + m) {
-            if n + m > 1 << 20 && !["forty values", "skewed"].contains(&name) {
-                continue;
-            }
-            let order = downwards(&numbers);
-            let temp = Temp::new(&format!("hard-{n}"));
-            let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-            let header = serde_json::json!({
-                "x": { "dtype": "F32", "shape": [n], "data_offsets": [0, 4 * n] },
-                "y": { "dtype": "F32", "shape": [m], "data_offsets": [4 * n, 4 * (n + m)] },
-            });
-            temp.file("a.safetensors", crate::testing::raw(&header.to_string(), &bytes));
-            let ranks: Vec<u64> = [0.0, 0.01, 0.5, 0.999, 1.0].iter().map(|q| (q * (n + m) as f64) as u64).collect();
-            let source =
-                |name: &str, n: usize| Source { checkpoint: 0, name: name.into(), dtype: DType::F32, shape: vec![n as u64] };
-            let mut scalars: Vec<ScalarOp> = ranks.iter().map(|k| ScalarOp::Const(*k as f64)).collect();
-            scalars.extend((0..2 * ranks.len()).map(|s| ScalarOp::Stat(StatId(s as u32))));
-            let mut steps: Vec<Step> = Vec::new();
-            let dense = |s, n: usize| vec![Operand::Dense(whole(s, n as u64))];
-            for i in 0..ranks.len() as u32 {
-                let parts = vec![flat(0, n as u64, dense(0, n)), flat(0, m as u64, dense(1, m))];
-                let selection = Selection { k: ScalarId(i), threshold: StatId(2 * i), cut: Some(StatId(2 * i + 1)) };
-                steps.push(Step::Select { parts, selections: vec![selection] });
-            }
-            for i in 0..ranks.len() as u32 {
-                let first = ranks.len() as u32 + 2 * i;
-                let params = vec![ScalarId(first), ScalarId(first + 1)];
-                steps.push(Step::Map { body: Loop { params, ..flat(1, 2, vec![]) }, to: target(i, 2) });
-            }
-            let plan = Plan {
-                checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into() }],
-                sources: vec![source("x", n), source("y", m)],
-                scalars,
-                kernels: vec![
-                    info(&[(DType::F32, Access::Dense)], &[DType::F32], &[], 0, 0),
-                    info(&[], &[DType::F32], &[], 2, 0),
-                ],
-                steps,
-                stats: 2 * ranks.len() as u32,
-                outputs: vec![output((0..ranks.len()).map(|i| out_tensor(&format!("t{i}"), DType::F32, &[2])).collect(), None)],
-                ..Plan::default()
-            };
-            for memory in [4 << 20, 1 << 30] {
-                run(&plan, &[same, report], &options(&temp, 2, memory), &Silent).unwrap();
-                for (i, k) in ranks.iter().enumerate() {
-                    let found = floats(&tensor(&temp.path().join("out"), &format!("t{i}")));
-                    let (threshold, cut) = by_order(&numbers, &order, *k);
-                    // Where all are meant, any threshold below them stands for the smallest.
-                    let below = *k == (n + m) as u64 && (threshold.is_nan() || found[0] <= threshold);
-                    let same = found[0] == threshold || found[0].is_nan() && threshold.is_nan() || below;
-                    assert!(same && found[1] == cut as f32, "{name} {n}+{m}, {k}: {found:?} for {threshold} {cut}");
-                }
-                fs::remove_dir_all(temp.path().join("out")).unwrap();
-            }
-        }
-    }
 }

@@ -57,9 +57,9 @@ impl Need {
         for phase in &body.phases {
             need.per_row += match &phase.kind {
                 RowPhaseKind::Reduce => 4 * kernels[phase.kernel as usize].reductions.len() as u64,
-                RowPhaseKind::Select { k } => {
-                    need.per_key = need.per_key.max(4 * k.len() as u64);
-                    8 * k.len() as u64
+                RowPhaseKind::Select { picks } => {
+                    need.per_key = need.per_key.max(4 * kernels[phase.kernel as usize].stores.len() as u64);
+                    8 * picks.len() as u64
                 }
             };
         }
@@ -179,7 +179,7 @@ mod tests {
                     assert!(tile.rows == 1 || tile.cols == cols);
                     assert!(tile.len() > 0);
                     next += tile.len();
-                    assert!(by_rows || tile.len() % BLOCK == 0 || next == cols);
+                    assert!(by_rows || tile.len().is_multiple_of(BLOCK) || next == cols);
                 }
                 assert_eq!(next, rows * cols, "{rows} {cols}");
             }

@@ -27,6 +27,8 @@ pub(crate) struct Bench {
     pub keys: Buffer,
     pub partials: Vec<f64>,
     pub select: select::Scratch,
+    /// By pick of a phase.
+    pub hints: Vec<select::Hint>,
     /// Keys inside brackets, by selection.
     pub inside: Vec<Vec<u32>>,
     pub sample: Vec<u32>,
@@ -96,7 +98,7 @@ impl Bench {
         // partials have one number per row and reduction. `check` compared the signature.
         unsafe { call(phase.code, &operands, &stores, &mut self.partials, &phase.arguments, first, rows, tile.cols) };
 
-        let Some(ks) = &phase.k else {
+        let Some(picks) = &phase.picks else {
             for (v, at) in phase.values.iter().enumerate() {
                 for r in 0..rows as usize {
                     let value = self.partials[r * reductions + v] as f32;
@@ -105,15 +107,21 @@ impl Bench {
             }
             return;
         };
-        for (s, k) in ks.iter().enumerate() {
-            let keys = select::to_keys(self.tile.floats_mut(launch.keys + s * 4 * len, len));
+        for store in 0..phase.info.stores.len() {
+            select::to_keys(self.tile.floats_mut(launch.keys + store * 4 * len, len));
+        }
+        if self.hints.len() < picks.len() {
+            self.hints.resize(picks.len(), select::Hint::default());
+        }
+        for (p, (store, k)) in picks.iter().enumerate() {
+            let keys = self.tile.keys(launch.keys + store * 4 * len, len);
             let found: Vec<(f32, i64)> = keys
                 .chunks_exact((tile.cols as usize).max(1))
-                .map(|keys| select::threshold_and_cut(keys, *k, &mut self.select))
+                .map(|keys| select::threshold_and_cut_near(keys, *k, &mut self.select, &mut self.hints[p]))
                 .collect();
             for (r, (threshold, cut)) in found.into_iter().enumerate() {
-                self.tile.floats_mut(phase.values[2 * s], tile.rows as usize)[row as usize + r] = threshold;
-                self.tile.floats_mut(phase.values[2 * s + 1], tile.rows as usize)[row as usize + r] = cut as f32;
+                self.tile.floats_mut(phase.values[2 * p], tile.rows as usize)[row as usize + r] = threshold;
+                self.tile.floats_mut(phase.values[2 * p + 1], tile.rows as usize)[row as usize + r] = cut as f32;
             }
         }
     }

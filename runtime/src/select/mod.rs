@@ -26,6 +26,7 @@ pub struct Scratch {
     near: Vec<u32>,
     next: Vec<u32>,
     sample: Vec<u32>,
+    around: Vec<u32>,
 }
 
 /// So few keys are best bisected at once.
@@ -37,7 +38,7 @@ const FEW: usize = 256;
 /// Unless `1 <= k <= keys.len()`, which callers see to.
 pub fn kth_largest(keys: &[u32], k: usize, scratch: &mut Scratch) -> Found {
     assert!((1..=keys.len()).contains(&k), "rank {k} of {} keys", keys.len());
-    let Scratch { near, next, sample } = scratch;
+    let Scratch { near, next, sample, .. } = scratch;
     let (mut rank, mut above) = (k, 0);
     let mut first = true;
     let mut single = false;
@@ -117,16 +118,66 @@ fn bracket(keys: &[u32], rank: usize, single: bool, sample: &mut Vec<u32>) -> (u
     (lo, hi)
 }
 
+/// Where the last of many alike selections fell. Rows of a tensor are distributed much alike, so the next
+/// one is looked for there first; a wrong hint costs a pass and changes no result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint {
+    key: u32,
+    /// Keys so far from `key` are looked at; 0 before the first selection.
+    reach: u32,
+}
+
+/// The first reach: an eighth of the keys between two powers of two.
+const FIRST_REACH: u32 = 1 << 20;
+
+/// As [`kth_largest`], looking near the hint first, which is then moved to what was found.
+fn kth_near(keys: &[u32], k: usize, scratch: &mut Scratch, hint: &mut Hint) -> Found {
+    if keys.len() <= FEW {
+        return kth_largest(keys, k, scratch);
+    }
+    if hint.reach > 0 {
+        let around = Bracket::new(hint.key.saturating_sub(hint.reach), hint.key.saturating_add(hint.reach));
+        let mut inside = std::mem::take(&mut scratch.around);
+        inside.clear();
+        let above = scan::scan(keys, &around, &mut inside).above as usize;
+        let hit = (above + 1..=above + inside.len()).contains(&k);
+        let found = hit.then(|| {
+            let found = kth_largest(&inside, k - above, scratch);
+            Found { above: above + found.above, ..found }
+        });
+        // So few that they are quickly bisected, so many that the wanted one is mostly among them.
+        hint.reach = match inside.len() {
+            _ if !hit => hint.reach.saturating_mul(2),
+            n if n > FEW * 3 / 4 => hint.reach - hint.reach / 4,
+            n if n < FEW * 3 / 8 => hint.reach.saturating_add(hint.reach / 4 + 1),
+            _ => hint.reach,
+        };
+        scratch.around = inside;
+        if let Some(found) = found {
+            hint.key = found.key;
+            return found;
+        }
+    }
+    let found = kth_largest(keys, k, scratch);
+    *hint = Hint { key: found.key, reach: if hint.reach == 0 { FIRST_REACH } else { hint.reach } };
+    found
+}
+
 /// The threshold and the cut of a selection of `k` of `keys`, as `merge_abi::Selection` defines them;
 /// the cut is an index into `keys`. `k` is held within `0..=n`.
 pub fn threshold_and_cut(keys: &[u32], k: u64, scratch: &mut Scratch) -> (f32, i64) {
+    threshold_and_cut_near(keys, k, scratch, &mut Hint::default())
+}
+
+/// As [`threshold_and_cut`], for one of many alike selections.
+pub fn threshold_and_cut_near(keys: &[u32], k: u64, scratch: &mut Scratch, hint: &mut Hint) -> (f32, i64) {
     let n = keys.len();
     match clamp_rank(k, n as u64) {
         Rank::None => (f32::INFINITY, -1),
         // Whoever asks for the k-th key itself wants the smallest, not just something below all.
         Rank::All => (number(keys.iter().copied().min().unwrap_or(0)), n as i64 - 1),
         Rank::Some(k) => {
-            let found = kth_largest(keys, k as usize, scratch);
+            let found = kth_near(keys, k as usize, scratch, hint);
             let cut = scan::nth_equal(keys, found.key, k as usize - found.above).expect("the k-th key is among the keys");
             (number(found.key), cut as i64)
         }
@@ -237,6 +288,22 @@ pub(crate) mod tests {
                 for k in [0, 1, 2, n / 10, n / 2, n - n / 10, n.saturating_sub(1), n, n + 5] {
                     let found = threshold_and_cut(keys, k, &mut scratch);
                     let sorted = by_order(&numbers, &order, k);
+                    assert!(same(found, sorted), "{name}, {k} of {n}: {found:?} for {sorted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hints_change_no_result() {
+        let (mut scratch, mut hint) = (Scratch::default(), Hint::default());
+        for n in [1, 300, 997, 4099] {
+            for (name, numbers) in hard(n) {
+                for shift in [0, n / 2, n / 3] {
+                    let mut row = [&numbers[shift..], &numbers[..shift]].concat();
+                    let k = (n / 3) as u64;
+                    let sorted = by_sorting(&row, k);
+                    let found = threshold_and_cut_near(to_keys(&mut row), k, &mut scratch, &mut hint);
                     assert!(same(found, sorted), "{name}, {k} of {n}: {found:?} for {sorted:?}");
                 }
             }

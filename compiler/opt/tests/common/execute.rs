@@ -131,11 +131,11 @@ impl Executor<'_> {
                         found.push((0..l.rows as usize).map(|r| got.partials[r * n + k] as f32).collect());
                     }
                 }
-                RowPhaseKind::Select { k } => {
-                    for (k, keys) in k.iter().zip(&got.stores) {
-                        let keys: Vec<f64> = keys.iter().map(|x| f64::from(*x)).collect();
+                RowPhaseKind::Select { picks } => {
+                    for pick in picks {
+                        let keys: Vec<f64> = got.stores[pick.store as usize].iter().map(|x| f64::from(*x)).collect();
                         let rows: Vec<(f64, f64)> =
-                            keys.chunks(l.cols as usize).map(|row| select(row, self.scalar(*k))).collect();
+                            keys.chunks(l.cols as usize).map(|row| select(row, self.scalar(pick.k))).collect();
                         found.push(rows.iter().map(|r| r.0 as f32).collect());
                         found.push(rows.iter().map(|r| r.1 as f32).collect());
                     }
