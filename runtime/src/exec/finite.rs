@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(count_non_finite(DType::F8E4M3, &[0x7f, 0xff, 0x7e, 0x00]), 2);
         assert_eq!(count_non_finite(DType::F8E5M2, &[0x7c, 0xfc, 0x7d, 0x7b]), 3);
         assert_eq!(count_non_finite(DType::I32, &f32s), 0);
-        let many: Vec<u8> = vec![0x80, 0x7f].repeat(100_000);
+        let many: Vec<u8> = [0x80, 0x7f].repeat(100_000);
         assert_eq!(count_non_finite(DType::BF16, &many), 100_000);
     }
 }

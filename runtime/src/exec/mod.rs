@@ -21,6 +21,8 @@ mod view;
 mod work;
 
 #[cfg(test)]
+mod select_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::{

@@ -80,6 +80,9 @@ struct State {
     found: Vec<Option<(f32, i64)>>,
 }
 
+/// Takes the keys of a chunk, of each selection, with its first entry.
+type OnKeys<'f> = dyn FnMut(&mut Bench, u64, &mut [&mut [f32]]) + 'f;
+
 /// Selections over all parts together.
 pub(crate) struct SelectJob<'p> {
     launches: Vec<Launch<'p>>,
@@ -198,7 +201,7 @@ impl<'p> SelectJob<'p> {
     }
 
     /// Computes keys of a loaded tile, chunk by chunk, and hands them over with the chunk's first entry.
-    fn for_keys(&self, bench: &mut Bench, part: usize, tile: &Tile, f: &mut dyn FnMut(&mut Bench, u64, &mut [&mut [f32]])) {
+    fn for_keys(&self, bench: &mut Bench, part: usize, tile: &Tile, f: &mut OnKeys<'_>) {
         let launch = &self.launches[part];
         let most = chunk(self.selections.len());
         let mut keys = std::mem::take(&mut bench.keys);
@@ -332,11 +335,11 @@ impl<'p> SelectJob<'p> {
             let gathered = &mut gathered[s];
             let verdict = match &*round {
                 Round::Direct => continue,
-                Round::Sample { .. } => Verdict::Ask(self.from_sample(gathered, k, n, bench)),
+                Round::Sample { .. } => Verdict::Ask(self.after_sample(gathered, k, n, bench)),
                 Round::Tiles(asks) => match asks[s] {
                     Ask::Nothing => continue,
-                    Ask::Collect(bracket) => from_counts(gathered, &bracket, k, bench),
-                    Ask::Histogram { lo, hi } => Verdict::Ask(self.from_histogram(gathered, lo, hi, k)),
+                    Ask::Collect(bracket) => after_counts(gathered, &bracket, k, bench),
+                    Ask::Histogram { lo, hi } => Verdict::Ask(self.after_histogram(gathered, lo, hi, k)),
                 },
             };
             match verdict {
@@ -372,7 +375,7 @@ impl<'p> SelectJob<'p> {
     }
 
     /// The bracket that a sample suggests for the `k`-th largest of `n`.
-    fn from_sample(&self, gathered: &mut Gathered, k: u64, n: u64, bench: &mut Bench) -> Ask {
+    fn after_sample(&self, gathered: &mut Gathered, k: u64, n: u64, bench: &mut Bench) -> Ask {
         let sample = &gathered.inside;
         let m = sample.len() as f64;
         let q = k as f64 / n as f64;
@@ -420,7 +423,7 @@ impl<'p> SelectJob<'p> {
     }
 
     /// The range that a histogram leaves.
-    fn from_histogram(&self, gathered: &Gathered, lo: u32, hi: u32, k: u64) -> Ask {
+    fn after_histogram(&self, gathered: &Gathered, lo: u32, hi: u32, k: u64) -> Ask {
         let mut above = gathered.counts.above;
         if k <= above {
             return Ask::Histogram { lo: hi + 1, hi: u32::MAX };
@@ -512,7 +515,7 @@ fn fresh(selections: usize) -> Vec<Gathered> {
 }
 
 /// Where the `k`-th largest lies, by the counts and keys of a bracket.
-fn from_counts(gathered: &Gathered, bracket: &Bracket, k: u64, bench: &mut Bench) -> Verdict {
+fn after_counts(gathered: &Gathered, bracket: &Bracket, k: u64, bench: &mut Bench) -> Verdict {
     let heavy = &gathered.counts.heavy[..bracket.heavies];
     let total = gathered.counts.above + gathered.inside_total + heavy.iter().sum::<u64>();
     if k <= gathered.counts.above {

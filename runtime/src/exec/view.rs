@@ -21,6 +21,11 @@ struct Axis {
     near: u64,
 }
 
+/// Fills a buffer from an entry of a tensor on.
+pub(crate) type ReadAt<'f> = dyn FnMut(u64, &mut [u8]) -> Result<(), Error> + 'f;
+/// Stores bytes from an entry of a tensor on.
+pub(crate) type WriteAt<'f> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'f;
+
 /// Reads the entries `start..start + out.len() / size` of a view. `read` fills a buffer from an entry on.
 pub(crate) fn read_view(
     view: &View,
@@ -28,7 +33,7 @@ pub(crate) fn read_view(
     start: u64,
     out: &mut [u8],
     span: &mut Buffer,
-    read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), Error>,
+    read: &mut ReadAt<'_>,
 ) -> Result<(), Error> {
     let len = out.len() as u64 / size;
     boxes(&view.dims, start, len, view.offset, 0, &mut |far, near, axes| read_box(size, far, near, axes, out, span, read))
@@ -41,7 +46,7 @@ pub(crate) fn write_view(
     start: u64,
     data: &[u8],
     span: &mut Buffer,
-    write: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+    write: &mut WriteAt<'_>,
 ) -> Result<(), Error> {
     let len = data.len() as u64 / size;
     boxes(&view.dims, start, len, view.offset, 0, &mut |far, near, axes| write_box(size, far, near, axes, data, span, write))
@@ -114,7 +119,7 @@ fn read_box(
     axes: &[Axis],
     out: &mut [u8],
     span: &mut Buffer,
-    read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), Error>,
+    read: &mut ReadAt<'_>,
 ) -> Result<(), Error> {
     let sorted = by_stride(axes);
     // Contiguous here and there: no detour.
@@ -149,7 +154,7 @@ fn write_box(
     axes: &[Axis],
     data: &[u8],
     span: &mut Buffer,
-    write: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+    write: &mut WriteAt<'_>,
 ) -> Result<(), Error> {
     let sorted = by_stride(axes);
     let (run, pieces) = pieces(&sorted);
