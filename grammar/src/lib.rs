@@ -11,6 +11,8 @@
 //! Not here: names, patterns and holes inside strings (`sema`, which calls [`parse_expr`] for the holes);
 //! reading files.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod actions;
 pub mod ast;
 mod brackets;

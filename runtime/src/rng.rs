@@ -6,11 +6,11 @@
 use merge_abi::RandomKey;
 
 /// The Philox key of a stream: `mix(seed) xor stream`, where `mix` is the finaliser of splitmix64 and the
-/// seed is the recipe's or, where it states none, the run's.
+/// seed is the recipe's (0 where it states none) plus the run's, so that `--seed` draws anew whatever a recipe says.
 ///
 /// The stream is a hash already, so it enters as it is; that keeps `second` streams apart by a constant.
 pub fn key(stream: RandomKey, run_seed: i64) -> u64 {
-    mix(stream.seed.unwrap_or(run_seed) as u64) ^ stream.stream
+    mix(stream.seed.unwrap_or(0).wrapping_add(run_seed) as u64) ^ stream.stream
 }
 
 /// Uniform in `[0, 1)`: the upper 24 bits of the entry's word. Entry `i` is word `(i / 16) % 4` of block
@@ -72,11 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stated_seed_beats_that_of_the_run() {
+    fn the_seed_of_the_run_is_added_to_the_stated_one() {
         let stated = RandomKey { seed: Some(1), stream: 9 };
-        assert_eq!(key(stated, 5), key(stated, 6));
+        assert_ne!(key(stated, 5), key(stated, 6));
         let free = RandomKey { seed: None, stream: 9 };
-        assert_eq!(key(free, 1), key(stated, 6));
+        assert_eq!(key(free, 1), key(stated, 0));
         assert_ne!(key(free, 1), key(free, 2));
         assert_eq!(key(free.second(), 1), key(free, 1) ^ RandomKey::SECOND);
     }

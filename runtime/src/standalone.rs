@@ -119,7 +119,7 @@ fn help(name: &str, plan: &Plan) -> String {
     flag("--out PATH", "save there");
     flag("--threads N", "use so many threads (default: all cores)");
     flag("--memory SIZE", "use so much memory (default: 1GiB)");
-    flag("--seed N", "seed of random numbers (default: 0)");
+    flag("--seed N", "added to the seeds of the recipe (default: 0)");
     flag("--help", "print this");
     if !plan.settings.is_empty() {
         text.push_str("\nSettings:\n");

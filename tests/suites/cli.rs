@@ -198,6 +198,58 @@ fn tests_in_recipes_run() {
 }
 
 #[test]
+fn a_test_on_models_is_one_test_and_names_the_tensor() {
+    let folder = folder(
+        "let base = without(checkpoint(\"base\"), \"**.position_ids\")\nlet math = without(checkpoint(\"math\"), \"**.position_ids\")\n\
+         test \"same\" { base == base }\ntest \"other\" { base == math }\n",
+    );
+    let said = run(folder.path(), &["test", "r.merge"]);
+    assert!(said.out.contains("1 passed, 1 failed"), "{}{}", said.out, said.err);
+    assert!(said.out.contains("of `model.embed_tokens.weight`, and in 17 more tensors"), "{}", said.out);
+}
+
+#[test]
+fn a_setting_of_strings_takes_them_as_written() {
+    let folder = folder("choose who in [\"base\", \"math\"] = \"base\"\nsave checkpoint(who) to \"out\"\n");
+    for set in ["who=math", "who=\"math\""] {
+        assert_eq!(run(folder.path(), &["run", "r.merge", "--set", set]).code, 0, "{set}");
+    }
+    let said = run(folder.path(), &["run", "r.merge", "--set", "who=code"]);
+    assert!(said.code == 1 && said.err.contains("one of `base` and `math`"), "{}", said.err);
+}
+
+#[test]
+fn long_lines_are_not_drawn() {
+    let folder = folder(&format!("let a = {}nope\nsave a to \"x\"\n", " ".repeat(5000)));
+    let said = run(folder.path(), &["check", "r.merge"]);
+    assert!(said.err.contains("E1001") && said.err.contains("r.merge:1:5009"), "{}", said.err);
+    assert!(said.err.len() < 1000, "{} bytes", said.err.len());
+}
+
+#[test]
+fn build_replaces_executables_only() {
+    let folder = folder(GOOD);
+    let said = run(folder.path(), &["build", "r.merge", "-o", "r.merge"]);
+    assert!(said.code == 2 && said.err.contains("no executable"), "{} {}", said.code, said.err);
+    assert_eq!(std::fs::read_to_string(folder.join("r.merge")).unwrap(), GOOD);
+}
+
+#[test]
+fn differences_that_lack_a_buffer_leave_it_as_it_is() {
+    let folder = folder(
+        "let base = checkpoint(\"base\")\nlet rest = without(base, \"**.position_ids\")\n\
+         save checkpoint(\"math\")[\"**.weight\"] - rest to \"d\"\n",
+    );
+    assert_eq!(run(folder.path(), &["run", "r.merge"]).code, 0);
+    folder.write("r.merge", "save checkpoint(\"base\") + 0.5 * deltas(\"d\") to \"out\"\n");
+    let said = run(folder.path(), &["run", "r.merge"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let (base, out) = (read_model(&folder.join("base")), read_model(&folder.join("out")));
+    assert_eq!(base["model.position_ids"].entries, out["model.position_ids"].entries);
+    assert_eq!(base.len(), out.len());
+}
+
+#[test]
 fn a_built_executable_does_the_same() {
     let folder = folder(GOOD);
     let built = run(folder.path(), &["build", "r.merge", "-o", "blend"]);

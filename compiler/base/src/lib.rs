@@ -9,6 +9,8 @@
 //!
 //! Not here: rendering (the command line), the list of codes (each crate owns its codes in `codes.rs`).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod diagnostic;
 mod source;
 mod suggest;

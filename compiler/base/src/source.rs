@@ -44,9 +44,8 @@ pub struct Source {
 
 impl Source {
     fn new(name: String, text: String) -> Source {
-        let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1))
-            .collect();
+        let line_starts =
+            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1)).collect();
         Source { name, text, line_starts }
     }
 

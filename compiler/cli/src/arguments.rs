@@ -99,7 +99,7 @@ pub struct Limits {
     /// Memory to stay within, such as 512MB
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
     pub memory: u64,
-    /// Seed of the run's random numbers
+    /// Added to the seeds of the recipe's random numbers
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub seed: i64,
 }

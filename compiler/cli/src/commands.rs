@@ -107,9 +107,19 @@ fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
+    if is_no_program(to) {
+        return Err(Error::usage(format!("will not replace `{}`: it is no executable", to.display()))
+            .with_help("name another file behind `-o`, or move that away first"));
+    }
     merge_driver::build(&analysis, to, cpu)?;
     println!("wrote {}", to.display());
     Ok(FINE)
+}
+
+/// Whether this is a file that cannot be executed, such as the recipe itself.
+fn is_no_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 == 0)
 }
 
 fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {

@@ -30,15 +30,32 @@ fn place(span: Span, sources: &Sources) -> Place {
     (sources.get(span.file).name.clone(), span.start as usize..span.end.max(span.start) as usize)
 }
 
+/// Bytes of the longest line that is drawn; of longer ones only the place is given.
+const LONGEST_LINE: usize = 1000;
+
+/// Whether the lines of a span are short enough to be drawn.
+fn fits(span: Span, sources: &Sources) -> bool {
+    let text = &sources.get(span.file).text;
+    let start = text[..span.start as usize].rfind('\n').map_or(0, |i| i + 1);
+    let rest = &text[start..];
+    let end = (span.end.max(span.start) as usize - start).min(rest.len());
+    let length = rest[end..].find('\n').map_or(rest.len(), |i| end + i);
+    rest[..length].lines().all(|l| l.len() <= LONGEST_LINE)
+}
+
 fn write_human(out: &mut impl Write, diagnostic: &Diagnostic, sources: &Sources) -> std::io::Result<()> {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (kind, tint) = match diagnostic.severity {
         Severity::Error => (ReportKind::Error, Color::Red),
         Severity::Warning => (ReportKind::Warning, Color::Yellow),
     };
-    let Some(primary) = diagnostic.primary_span() else {
+    let shown = diagnostic.primary_span().filter(|_| diagnostic.labels.iter().all(|l| fits(l.span, sources)));
+    let Some(primary) = shown else {
         let word = if diagnostic.is_error() { "error" } else { "warning" };
         writeln!(out, "{word}[{}]: {}", diagnostic.code, diagnostic.message)?;
+        for label in &diagnostic.labels {
+            writeln!(out, "  {}: {}", sources.place(label.span), if label.message.is_empty() { "here" } else { &label.message })?;
+        }
         let lines = diagnostic.notes.iter().map(|n| ("note", n)).chain(diagnostic.helps.iter().map(|h| ("help", h)));
         for (word, text) in lines {
             writeln!(out, "  {word}: {text}")?;
@@ -63,7 +80,12 @@ fn write_human(out: &mut impl Write, diagnostic: &Diagnostic, sources: &Sources)
     }
     // A help mostly says what its fix does.
     for fix in diagnostic.fixes.iter().filter(|f| !diagnostic.helps.iter().any(|h| h.contains(f.replacement.trim()))) {
-        report.add_help(format!("{}: `{}`", fix.message, fix.replacement.trim()));
+        let replacement = fix.replacement.trim();
+        if replacement.is_empty() || fix.message.contains(replacement) {
+            report.add_help(&fix.message);
+        } else {
+            report.add_help(format!("{}: `{replacement}`", fix.message));
+        }
     }
     let cache = ariadne::sources(sources.iter().map(|(_, s)| (s.name.clone(), s.text.clone())));
     report.finish().write(cache, out)
@@ -143,5 +165,5 @@ pub fn error(error: &Error) -> u8 {
         text.clone_from(&error.message);
     }
     eprintln!("error: {}", text.trim());
-    error.kind.exit_code() as u8
+    error.kind.exit_code()
 }

@@ -29,15 +29,22 @@ pub fn run_tests(analysis: &Analysis) -> Vec<TestResult> {
     let settings = graph.settings.iter().map(|s| s.default).collect();
     let mut interpreter = Interpreter::new(graph, settings, 0, &read);
     let mut results = Vec::new();
-    for test in &analysis.elaborated.tests {
-        let failure = match interpreter.value(test.node) {
-            Err(message) => Some(message),
-            Ok(value) => {
-                let wrong = value.iter().filter(|v| **v == 0.0 || v.is_nan()).count();
-                (wrong > 0).then(|| format!("the condition fails in {wrong} of {} entries", value.len()))
+    // A condition on models has a case for each tensor; together they are one test.
+    for cases in analysis.elaborated.tests.chunk_by(|a, b| a.span == b.span) {
+        let mut failures = cases.iter().filter_map(|case| {
+            let of = case.tensor.as_ref().map(|t| format!(" of `{t}`")).unwrap_or_default();
+            match interpreter.value(case.node) {
+                Err(message) => Some(message),
+                Ok(value) => {
+                    let wrong = value.iter().filter(|v| **v == 0.0 || v.is_nan()).count();
+                    (wrong > 0).then(|| format!("the condition fails in {wrong} of {} entries{of}", value.len()))
+                }
             }
-        };
-        results.push(TestResult { title: test.title.clone(), span: test.span, failure });
+        });
+        let first = failures.next();
+        let more = failures.count();
+        let failure = first.map(|f| if more > 0 { format!("{f}, and in {more} more tensors") } else { f });
+        results.push(TestResult { title: cases[0].title.clone(), span: cases[0].span, failure });
     }
     results
 }

@@ -6,5 +6,7 @@
 //!
 //! Not here: the plan (`merge-abi`, since the runtime reads it), passes (`merge-opt`).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod kir;
 pub mod tir;

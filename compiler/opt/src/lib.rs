@@ -18,6 +18,8 @@
 //! Not here: the meaning of the language (`sema`), machine code (`codegen`), tiles and threads (the
 //! runtime), IO of any kind.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod cluster;
 pub mod codes;
 mod fuse;

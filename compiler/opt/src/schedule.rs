@@ -6,8 +6,8 @@ use crate::cluster::Param;
 use crate::fuse::{Dispatch, Group, Part, Place};
 use crate::outline::{Call, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
-    Access, BinaryFn, Constraint, Cut, Loop, Operand, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind, RowPick, ScalarId,
-    ScalarOp, Selection, StatId, Step, Target, View,
+    Access, BinaryFn, Constraint, Cut, Loop, Operand, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind, RowPick,
+    ScalarId, ScalarOp, Selection, StatId, Step, Target, View,
 };
 use merge_ir::tir::{Graph, NodeId, Op, SourceId};
 use rustc_hash::FxHashMap;

@@ -13,6 +13,8 @@
 //! Not here: search spaces (`choose` without a default, `search`), adapters, `new` tensors. They are answered
 //! by a diagnostic.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod codes;
 pub mod coverage;
 pub mod degree;

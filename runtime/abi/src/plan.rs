@@ -273,7 +273,7 @@ pub struct RowPick {
 /// A stream of random numbers: from a seed and everything else that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RandomKey {
-    /// The seed the recipe states, or none: the run's `--seed`.
+    /// The seed the recipe states; the run's `--seed` is added to it.
     pub seed: Option<i64>,
     /// Hash of loop turns and tensor name.
     pub stream: u64,

@@ -171,7 +171,14 @@ impl BinaryFn {
     pub const fn is_truth(self) -> bool {
         matches!(
             self,
-            BinaryFn::Eq | BinaryFn::Ne | BinaryFn::Lt | BinaryFn::Le | BinaryFn::Gt | BinaryFn::Ge | BinaryFn::And | BinaryFn::Or
+            BinaryFn::Eq
+                | BinaryFn::Ne
+                | BinaryFn::Lt
+                | BinaryFn::Le
+                | BinaryFn::Gt
+                | BinaryFn::Ge
+                | BinaryFn::And
+                | BinaryFn::Or
         )
     }
 }

@@ -60,7 +60,7 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Bytes of buffers and collected keys, of all threads together.
     pub memory: u64,
-    /// For random numbers whose seed the recipe does not state.
+    /// Added to the seeds of the recipe's random numbers.
     pub seed: i64,
     /// What relative paths of the plan start from; the working directory if absent.
     pub base_dir: Option<PathBuf>,

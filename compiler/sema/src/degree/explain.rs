@@ -103,7 +103,7 @@ pub fn mismatch(found: &Degree, wanted: &Wanted, asker: &str, span: Span, name: 
                     &format!("`{function}` of something that moves with the checkpoints"),
                 )
                 .help(promise(wanted))
-                .help(format!("or use `{function}` on differences, `{function}(m - base)`, and add the result to a weight")),
+                .help(format!("or use `{function}` on differences, such as `m - base`, and add the result to a weight")),
                 Why::DividedByZero => at(
                     E2106,
                     format!("{asker} needs {noun}; this is divided by 0"),

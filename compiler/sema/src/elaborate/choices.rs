@@ -94,7 +94,7 @@ impl<'p> Cx<'p> {
                     None => self.known_number(&value, default.span)?,
                 };
                 if !(low..=high).contains(&number) {
-                    return Err(self.outside(id, answer.as_deref(), &format!("{low}..={high}"), c, default.span));
+                    return Err(self.outside(id, answer.as_deref(), &format!("in {low}..={high}"), c, default.span));
                 }
                 Ok(self.setting(id, number, Some((low, high)), c.span).into())
             }
@@ -105,7 +105,13 @@ impl<'p> Cx<'p> {
                 };
                 if !allowed.contains(&number) {
                     let listed: Vec<String> = allowed.iter().map(f64::to_string).collect();
-                    return Err(self.outside(id, answer.as_deref(), &list_names(&listed, 8), c, default.span));
+                    return Err(self.outside(
+                        id,
+                        answer.as_deref(),
+                        &format!("one of {}", list_names(&listed, 8)),
+                        c,
+                        default.span,
+                    ));
                 }
                 let ends = allowed.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
                 let scalar = self.setting(id, number, Some(ends), c.span);
@@ -123,14 +129,22 @@ impl<'p> Cx<'p> {
                     }
                 };
                 if !(low..=high).contains(&number) {
-                    return Err(self.outside(id, answer.as_deref(), &format!("{low}..={high}"), c, default.span));
+                    return Err(self.outside(id, answer.as_deref(), &format!("in {low}..={high}"), c, default.span));
                 }
                 self.graph.structural.push((id.to_string(), number.to_string()));
                 Ok(Value::Int(number))
             }
             Choices::Members(members) => {
                 let found = match &answer {
-                    Some(text) => members.iter().position(|(t, _)| t == text.trim()),
+                    Some(text) => {
+                        // A string may be written as in the recipe, with its quotes.
+                        let text = text.trim();
+                        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+                        let fits = |(t, value): &(String, Value)| {
+                            t == text || matches!(value, Value::Str(s) if bare.is_some_and(|b| **s == *b))
+                        };
+                        members.iter().position(fits)
+                    }
                     None => {
                         let text = self.member_text(default, &value);
                         members.iter().position(|(t, _)| *t == text)
@@ -138,7 +152,13 @@ impl<'p> Cx<'p> {
                 };
                 let Some(found) = found else {
                     let texts: Vec<&String> = members.iter().map(|m| &m.0).collect();
-                    return Err(self.outside(id, answer.as_deref(), &list_names(&texts, 8), c, default.span));
+                    return Err(self.outside(
+                        id,
+                        answer.as_deref(),
+                        &format!("one of {}", list_names(&texts, 8)),
+                        c,
+                        default.span,
+                    ));
                 };
                 let (text, value) = members[found].clone();
                 self.graph.structural.push((id.to_string(), text));
@@ -235,11 +255,11 @@ impl<'p> Cx<'p> {
     fn outside(&mut self, id: &str, answer: Option<&str>, allowed: &str, c: &Choose, default: Span) -> Reported {
         match answer {
             Some(text) => {
-                let message = format!("`--set {id}={text}`: it must be in {allowed}");
+                let message = format!("`--set {id}={text}`: it must be {allowed}");
                 self.error(codes::BAD_ANSWER, message, c.name_span, "declared here")
             }
             None => {
-                let message = format!("the default of `{id}` is not in {allowed}");
+                let message = format!("the default of `{id}` is not {allowed}");
                 self.error(codes::BAD_ANSWER, message, default, "")
             }
         }

@@ -413,6 +413,11 @@ impl<'p> Cx<'p> {
         TensorVal::new(node, degree)
     }
 
+    /// Whether this stands for a tensor that a model of deltas lacks.
+    pub fn counts_as_zero(&self, t: &TensorVal) -> bool {
+        self.zeros.contains(&t.node)
+    }
+
     /// A tensor of zeros.
     pub fn zeros(&mut self, shape: &Rc<[u64]>, span: Span) -> TensorVal {
         let zero = self.graph.constant(0.0, span);

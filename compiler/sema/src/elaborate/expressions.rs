@@ -1,7 +1,7 @@
 //! The walk over expressions, statements and blocks.
 
 use super::context::Cx;
-use super::model::{Model, What};
+use super::model::{LiftOp, Model, What};
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
@@ -453,7 +453,17 @@ impl<'p> Cx<'p> {
                 let degree = Degree::join(&[(span, a.degree.clone()), (span, b.degree.clone())], span);
                 self.select(stop, (&a, span), (&b, span), degree, span).into()
             }
-            _ => self.not_there_yet("`until` on a state of models with a condition known only at the run", "", span),
+            (Value::Model(_), _) | (_, Value::Model(_)) => {
+                let argument = |value: Value, span| Some(Argument { value, span, parts: Rc::from([]) });
+                let stop = argument(stop.0.clone().into(), stop.1);
+                let args = vec![stop, argument(old.clone(), span), argument(new.clone(), span)];
+                self.lifted(LiftOp::Primitive("where"), args, span)
+            }
+            _ => self.not_there_yet(
+                "`until` with a condition known only at the run and a state that is neither a number, a tensor nor a model",
+                "keep what is known beforehand out of the state: `enumerate(list)` counts turns",
+                span,
+            ),
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct Answers {
 #[derive(Clone, Debug)]
 pub struct TestCase {
     pub title: String,
+    /// The tensor that this is about, where the condition is one on models: then there is a case for each.
+    pub tensor: Option<String>,
     pub node: NodeId,
     pub span: Span,
 }
@@ -133,7 +135,8 @@ impl Cx<'_> {
                 let Ok(names) = m.names(self) else { return };
                 for name in names.iter() {
                     if let Some(Ok(t)) = m.get(self, *name) {
-                        self.tests.push(TestCase { title: test.title.clone(), node: t.node, span: test.span });
+                        let tensor = Some(self.names.text(*name).to_string());
+                        self.tests.push(TestCase { title: test.title.clone(), tensor, node: t.node, span: test.span });
                     }
                 }
                 return;
@@ -143,6 +146,6 @@ impl Cx<'_> {
                 Err(_) => return,
             },
         };
-        self.tests.push(TestCase { title: test.title.clone(), node, span: test.span });
+        self.tests.push(TestCase { title: test.title.clone(), tensor: None, node, span: test.span });
     }
 }

@@ -112,6 +112,16 @@ impl<'p> Cx<'p> {
     }
 
     fn tensor_operator(&mut self, op: BinaryOp, left: At<'_>, right: At<'_>, span: Span) -> Result<TensorVal, Reported> {
+        // A buffer beside a delta that lacks its name is copied, as other tensors are.
+        match (op, left.0, right.0) {
+            (BinaryOp::Add | BinaryOp::Sub, Value::Tensor(t), Value::Tensor(none))
+            | (BinaryOp::Add, Value::Tensor(none), Value::Tensor(t))
+                if t.buffer.is_some() && self.counts_as_zero(none) =>
+            {
+                return Ok(t.clone());
+            }
+            _ => {}
+        }
         let a = self.tensor(left.0, left.1)?;
         let b = self.tensor(right.0, right.1)?;
         let degree = self.degree_of(op, &a, &b, span);

@@ -45,6 +45,16 @@ impl<'p> Cx<'p> {
                 return;
             }
         };
+        if let Some((problem, help)) = fault_of_path(&path) {
+            let d = Diagnostic::new(
+                codes::CANNOT_SAVE,
+                format!("`{}` cannot be the name of an output: {problem}", path.escape_debug()),
+                s.to.span,
+                "",
+            );
+            self.report(d.help(help));
+            return;
+        }
         let earlier = self.graph.outputs.iter().find(|o| o.path == path).map(|o| o.span);
         if let Some(earlier) = earlier {
             let d = Diagnostic::new(codes::SAVED_TWICE, format!("two models are saved to `{path}`"), s.to.span, "")
@@ -144,7 +154,15 @@ impl<'p> Cx<'p> {
     fn options(&mut self, settings: &'p [Setting], frame: &mut Frame) -> Result<Options, Reported> {
         let mut options = Options::default();
         let mut fault = Ok(());
-        for setting in settings {
+        for (i, setting) in settings.iter().enumerate() {
+            if let Some(first) = settings[..i].iter().find(|s| s.key == setting.key) {
+                let message = format!("`{}` is given twice", setting.key);
+                let d = Diagnostic::new(codes::BAD_SAVE_SETTING, message, setting.key_span, "again here")
+                    .label(first.key_span, "first here")
+                    .help("remove one of them");
+                fault = Err(self.report(d));
+                continue;
+            }
             match (setting.key.as_str(), &setting.value) {
                 ("config", SettingValue::Nested(inner)) => match self.config(inner, frame) {
                     Ok(config) => options.config = config,
@@ -220,7 +238,13 @@ impl<'p> Cx<'p> {
                     "shard" => "a size, such as `5GB`",
                     _ => "a model whose files are copied",
                 };
-                let message = format!("`{key}` wants {wanted}, and this is {}", value.kind());
+                let found = match value {
+                    Value::Size(_) | Value::Int(_) if key == "shard" => "not above 0",
+                    // Made of named tensors alone.
+                    Value::Model(_) if key == "tokenizer" => "of no checkpoint",
+                    _ => value.kind(),
+                };
+                let message = format!("`{key}` wants {wanted}, and this is {found}");
                 Err(self.error(codes::BAD_SAVE_SETTING, message, span, ""))
             }
         }
@@ -268,7 +292,7 @@ impl<'p> Cx<'p> {
             },
             other => {
                 let message =
-                    format!("a value of `config` is a number, a string, a bool or a list, and this is {}", other.kind());
+                    format!("a value of `config` is a number, a string, a bool, a list or `null`, and this is {}", other.kind());
                 Err(self.error(codes::BAD_SAVE_SETTING, message, span, ""))
             }
         }
@@ -294,6 +318,20 @@ impl<'p> Cx<'p> {
             };
             self.dtypes.push(dtype);
         }
+    }
+}
+
+/// What is wrong with a path to save to, and what helps; whatever else is wrong with it only the disk knows.
+fn fault_of_path(path: &str) -> Option<(&'static str, &'static str)> {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    if path.contains(char::is_control) {
+        Some(("it holds a line break or another control character", "name a folder in letters, such as `merged`"))
+    } else if matches!(last, "" | "." | "..") {
+        Some(("it names no folder of its own", "name a folder, such as `merged`"))
+    } else if path == "~" || path.starts_with("~/") {
+        Some(("`~` stands for no folder here", "write the path in full, or from the recipe's folder"))
+    } else {
+        None
     }
 }
 

@@ -143,6 +143,11 @@ impl Resolver<'_> {
             let kind = self.variable(name).unwrap_or_else(|| ExprKind::Word(name.clone()));
             return hir::Expr { kind, span: e.span };
         }
+        // Lists in `config` may hold `null`.
+        if let ast::ExprKind::List(members) = &e.kind {
+            let members = members.iter().map(|m| self.expr_or_word(m)).collect();
+            return hir::Expr { kind: ExprKind::List(members), span: e.span };
+        }
         self.expr(e)
     }
 

@@ -10,16 +10,14 @@ use merge_base::{Code, Diagnostic, Span};
 
 impl Resolver<'_> {
     fn later(&mut self, code: Code, what: &str, span: Span, help: &str) {
-        let mut d = Diagnostic::new(code, format!("{what} not there yet"), span, "this compiler cannot do it yet");
-        if !help.is_empty() {
-            d = d.help(help);
-        }
-        self.report(d);
+        let d = Diagnostic::new(code, format!("{what} not there yet"), span, "this compiler cannot do it yet");
+        self.report(d.help(help));
     }
 
     pub(super) fn later_primitive(&mut self, p: &Primitive, span: Span) {
-        let help = if p.instead.is_empty() { String::new() } else { format!("what works: {}", p.instead) };
-        self.later(PRIMITIVE_LATER, &format!("`{}` is", p.name), span, &help);
+        let general = "what this would give, made beforehand and read with `tensors(path)`, or numbers written out";
+        let instead = if p.instead.is_empty() { general } else { p.instead };
+        self.later(PRIMITIVE_LATER, &format!("`{}` is", p.name), span, &format!("what works: {instead}"));
     }
 
     /// Whether a decision is one that can be answered: real or structural, from a list or a range, with a
