@@ -1,4 +1,6 @@
 //! The standard library against numpy (`golden/make.py`), in F32 and with tolerance stated per method.
+//!
+//! A row is: test, file of expected values, tolerance, function, what is saved.
 
 use merge_runtime::{Options, rng};
 use merge_tests::{Folder, Tensor, read_model, read_tensors, root, run_text};
@@ -12,24 +14,27 @@ const ANGLES: f64 = 2e-5;
 const HEAD: &str =
     "let base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nlet c = checkpoint(\"c\")\n";
 
-/// The inputs beside a fresh folder for the output.
-fn folder(name: &str) -> Folder {
+/// The inputs in `set`, a folder below `tests/golden` or empty for that itself, beside a fresh folder for the output.
+fn folder(name: &str, set: &str) -> Folder {
     let folder = Folder::new(name);
-    for input in ["base", "a", "b", "c", "statistics"] {
-        symlink(root().join("tests/golden").join(input), folder.join(input)).expect("links can be made");
+    for input in ["base", "a", "b", "c", "x", "y", "statistics"] {
+        let path = root().join("tests/golden").join(set).join(input);
+        if path.exists() {
+            symlink(path, folder.join(input)).expect("links can be made");
+        }
     }
     folder
 }
 
-fn merged(name: &str, uses: &str, lines: &str) -> BTreeMap<String, Tensor> {
-    let folder = folder(name);
-    let recipe = format!("{uses}\n{HEAD}{lines}\n");
+fn merged(name: &str, set: &str, function: &str, lines: &str) -> BTreeMap<String, Tensor> {
+    let folder = folder(name, set);
+    let recipe = format!("use std.{function}\n{HEAD}{lines}\n");
     run_text(&folder, &recipe, &Options::default()).unwrap_or_else(|e| panic!("{name}: {}", e.message));
     read_model(&folder.join("out"))
 }
 
-fn close(name: &str, tolerance: f64, found: &BTreeMap<String, Tensor>) {
-    let expected = read_tensors(&root().join("tests/golden/expected").join(format!("{name}.safetensors")));
+fn close(name: &str, set: &str, tolerance: f64, found: &BTreeMap<String, Tensor>) {
+    let expected = read_tensors(&root().join("tests/golden").join(set).join("expected").join(format!("{name}.safetensors")));
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{name}");
     for (tensor, want) in &expected {
         let got = &found[tensor];
@@ -43,39 +48,99 @@ fn close(name: &str, tolerance: f64, found: &BTreeMap<String, Tensor>) {
 }
 
 macro_rules! golden {
-    ($($test:ident: $name:literal, $tolerance:expr, $uses:literal, $lines:literal;)*) => {
+    ($set:literal; $($test:ident: $name:literal, $tolerance:expr, $function:literal, $lines:literal;)*) => {
         $(#[test]
         fn $test() {
-            close($name, $tolerance, &merged($name, $uses, $lines));
+            close($name, $set, $tolerance, &merged($name, $set, $function, $lines));
         })*
     };
 }
 
 golden! {
-    linear: "linear", ELEMENTWISE, "use std.merging.linear", "save linear([a, b, c], [1.0, 0.3, 0.5]) to \"out\"";
-    linear_raw: "linear-raw", ELEMENTWISE, "use std.merging.linear",
+    "";
+    linear: "linear", ELEMENTWISE, "merging.linear", "save linear([a, b, c], [1.0, 0.3, 0.5]) to \"out\"";
+    linear_raw: "linear-raw", ELEMENTWISE, "merging.linear",
         "save linear([a, b], [0.7, 0.3], normalize: false) to \"out\"";
-    task_arithmetic: "task-arithmetic", ELEMENTWISE, "use std.merging.task_arithmetic",
+    task_arithmetic: "task-arithmetic", ELEMENTWISE, "merging.task_arithmetic",
         "save task_arithmetic(base, [a, b, c]) to \"out\"";
-    slerp: "slerp", ELEMENTWISE, "use std.merging.slerp", "save slerp(a, b, t: 0.4) to \"out\"";
-    nuslerp: "nuslerp", ELEMENTWISE, "use std.merging.nuslerp", "save nuslerp(a, c, 0.6, 0.2) to \"out\"";
-    nuslerp_rows: "nuslerp-rows", ANGLES, "use std.merging.nuslerp",
+    slerp: "slerp", ELEMENTWISE, "merging.slerp", "save slerp(a, b, t: 0.4) to \"out\"";
+    nuslerp: "nuslerp", ELEMENTWISE, "merging.nuslerp", "save nuslerp(a, c, 0.6, 0.2) to \"out\"";
+    nuslerp_rows: "nuslerp-rows", ANGLES, "merging.nuslerp",
         "save like base {\n _[] => nuslerp(a, c, 0.6, 0.2)\n _ => nuslerp(a, c, 0.6, 0.2, over: rows)\n} to \"out\"";
-    ties: "ties", ELEMENTWISE, "use std.merging.ties", "save ties(base, [a, b, c]) to \"out\"";
-    ties_half: "ties-half", ELEMENTWISE, "use std.merging.ties",
+    ties: "ties", ELEMENTWISE, "merging.ties", "save ties(base, [a, b, c]) to \"out\"";
+    ties_half: "ties-half", ELEMENTWISE, "merging.ties",
         "save ties(base, [a, b, c], density: 0.5, lambda: 1.5) to \"out\"";
-    ties_paper: "ties-paper", ELEMENTWISE, "use std.merging.ties_paper", "save ties_paper(base, [a, b, c]) to \"out\"";
-    ties_paper_whole: "ties-paper-whole", ELEMENTWISE, "use std.merging.ties_paper",
+    ties_paper: "ties-paper", ELEMENTWISE, "merging.ties_paper", "save ties_paper(base, [a, b, c]) to \"out\"";
+    ties_paper_whole: "ties-paper-whole", ELEMENTWISE, "merging.ties_paper",
         "save whole ties_paper(base, [a, b, c]) to \"out\"";
-    breadcrumbs: "breadcrumbs", ELEMENTWISE, "use std.merging.breadcrumbs",
+    breadcrumbs: "breadcrumbs", ELEMENTWISE, "merging.breadcrumbs",
         "save like base {\n _[] => base\n _ => breadcrumbs(base, [a, b, c])\n} to \"out\"";
-    breadcrumbs_wide: "breadcrumbs-wide", ELEMENTWISE, "use std.merging.breadcrumbs",
+    breadcrumbs_wide: "breadcrumbs-wide", ELEMENTWISE, "merging.breadcrumbs",
         "save like base {\n _[] => base\n _ => breadcrumbs(base, [a, b, c], keep: 0.5, drop: 0.05, alpha: 1.0)\n} to \"out\"";
-    model_stock: "model-stock", ELEMENTWISE, "use std.merging.model_stock", "save model_stock(base, [a, b, c]) to \"out\"";
-    model_stock_rows: "model-stock-rows", ELEMENTWISE, "use std.merging.model_stock",
+    model_stock: "model-stock", ELEMENTWISE, "merging.model_stock", "save model_stock(base, [a, b, c]) to \"out\"";
+    model_stock_rows: "model-stock-rows", ELEMENTWISE, "merging.model_stock",
         "save like base {\n _[] => model_stock(base, [a, b, c])\n _ => model_stock(base, [a, b, c], over: rows)\n} to \"out\"";
-    fisher_whole: "fisher-whole", ELEMENTWISE, "use std.merging.fisher",
+    fisher_whole: "fisher-whole", ELEMENTWISE, "merging.fisher",
         "let fa = tensors(\"statistics/fisher-a.safetensors\", on: a)\nlet fb = tensors(\"statistics/fisher-b.safetensors\", on: b)\nsave whole fisher([a, b], [fa, fb], coeffs: [0.7, 0.3]) to \"out\"";
+}
+
+golden! {
+    "small";
+    nearswap: "nearswap", ELEMENTWISE, "geometry.nearswap", "save nearswap(a, b, 0.03) to \"out\"";
+    expo: "expo", ELEMENTWISE, "geometry.expo", "save expo(base, a) to \"out\"";
+    multislerp: "multislerp", ELEMENTWISE, "geometry.multislerp", "save multislerp([a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    multislerp_whole: "multislerp-whole", ELEMENTWISE, "geometry.multislerp",
+        "save whole multislerp([a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    multislerp_base: "multislerp-base", ELEMENTWISE, "geometry.multislerp",
+        "save base + whole multislerp([a - base, b - base, c - base], [5.0, 3.0, 2.0]) to \"out\"";
+    karcher: "karcher", ELEMENTWISE, "geometry.karcher", "save karcher([a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    karcher_deltas: "karcher-deltas", ELEMENTWISE, "geometry.karcher",
+        "save base + whole karcher([a - base, b - base, c - base], [0.5, 0.3, 0.2]) to \"out\"";
+    geometric_median: "geometric-median", ELEMENTWISE, "geometry.geometric_median", "save geometric_median([a, b, c]) to \"out\"";
+    geometric_median_whole: "geometric-median-whole", ELEMENTWISE, "geometry.geometric_median",
+        "save whole geometric_median([a, b, c]) to \"out\"";
+    magmax: "magmax", ELEMENTWISE, "task_vectors.magmax", "save magmax(base, [a, b, c]) to \"out\"";
+    breadcrumbs_flat: "breadcrumbs-flat", ELEMENTWISE, "task_vectors.breadcrumbs_flat",
+        "save breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, gamma: 0.1) to \"out\"";
+    breadcrumbs_flat_whole: "breadcrumbs-flat-whole", ELEMENTWISE, "task_vectors.breadcrumbs_flat",
+        "save whole breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    sce: "sce", ELEMENTWISE, "task_vectors.sce", "save sce(base, [a, b, c]) to \"out\"";
+    sce_select: "sce-select", ELEMENTWISE, "task_vectors.sce", "save sce(base, [a, b, c], select: 0.3) to \"out\"";
+    ram: "ram", ELEMENTWISE, "task_vectors.ram", "save ram(base, [a, b, c]) to \"out\"";
+    ram_plus: "ram-plus", ELEMENTWISE, "task_vectors.ram_plus", "save ram_plus(base, [a, b, c]) to \"out\"";
+    ram_plus_whole: "ram-plus-whole", ELEMENTWISE, "task_vectors.ram_plus",
+        "save whole ram_plus(base, [a, b, c], alpha: 5.0) to \"out\"";
+    pcb: "pcb", ELEMENTWISE, "task_vectors.pcb", "save whole pcb(base, [a, b, c]) to \"out\"";
+    pcb_sum: "pcb-sum", ELEMENTWISE, "task_vectors.pcb_sum", "save whole pcb_sum(base, [a, b, c]) to \"out\"";
+    pcb_pairs: "pcb-pairs", ELEMENTWISE, "task_vectors.pcb_pairs", "save whole pcb_pairs(base, [a, b, c]) to \"out\"";
+    arcee_fusion: "arcee-fusion", ELEMENTWISE, "task_vectors.arcee_fusion",
+        "save like base {\n _[] => base\n _ => arcee_fusion(base, a)\n} to \"out\"";
+    dare: "dare", ELEMENTWISE, "merging.dare", "save dare(base, [a, b, c], density: 0.3, lambda: 0.5, seed: 11) to \"out\"";
+    dare_linear: "dare-linear", ELEMENTWISE, "task_vectors.dare_linear",
+        "save dare_linear(base, [a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    darex_q: "darex-q", ELEMENTWISE, "task_vectors.darex_q",
+        "save darex_q(base, [a, b, c], density: 0.2, q: 0.6, seed: 3) to \"out\"";
+    emr_united: "emr-united", ELEMENTWISE, "masks.emr",
+        "let (united, _, _) = emr(base, [a, b, c])\nsave united to \"out\"";
+    emr_mask: "emr-mask", ELEMENTWISE, "masks.emr", "let (_, masks, _) = emr(base, [a, b, c])\nsave masks[1] to \"out\"";
+    emr_model: "emr-model", ELEMENTWISE, "masks.{emr, emr_model}",
+        "let (united, masks, scales) = emr(base, [a, b, c])\nsave emr_model(base, united, masks[1], scales[1]) to \"out\"";
+    tall_mask: "tall-mask", ELEMENTWISE, "masks.tall_mask",
+        "save tall_mask(base, a, base + (a - base) + (b - base) + (c - base)) to \"out\"";
+    consensus: "consensus", ELEMENTWISE, "masks.consensus", "save consensus(base, [a, b, c]) to \"out\"";
+    sara: "sara", ELEMENTWISE, "masks.sara", "save sara(base, [a, b, c], [0.5, 0.3, 0.2], threshold: 0.1) to \"out\"";
+    half_reset: "half-reset", ELEMENTWISE, "masks.half_reset", "save half_reset(base, a, seed: 5) to \"out\"";
+    signature: "signature", ELEMENTWISE, "signatures.signature", "save base + signature(a, b, base) to \"out\"";
+    patch: "patch", ELEMENTWISE, "signatures.{signature, patch}",
+        "save patch(b, [signature(a, b, base), c - base], [0.7, -0.2]) to \"out\"";
+    quantise_linear: "quantise-linear", ELEMENTWISE, "signatures.quantise_linear", "save quantise_linear(b - base) to \"out\"";
+    quantise_log: "quantise-log", ELEMENTWISE, "signatures.quantise_log", "save quantise_log(b - base) to \"out\"";
+    sparse_soup: "sparse-soup", ELEMENTWISE, "soups.sparse_soup",
+        "save sparse_soup([checkpoint(\"x\"), checkpoint(\"y\")]) to \"out\"";
+    magnitude_mask: "magnitude-mask", ELEMENTWISE, "soups.magnitude_mask",
+        "save whole magnitude_mask(a, sparsity: 0.7) as delta to \"out\"";
+    magnitude_prune: "magnitude-prune", ELEMENTWISE, "soups.magnitude_prune", "save whole magnitude_prune(a) to \"out\"";
+    mos_ema: "mos-ema", ELEMENTWISE, "soups.mos_ema", "save mos_ema([a, b, c]) to \"out\"";
 }
 
 #[test]
