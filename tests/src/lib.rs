@@ -4,9 +4,11 @@
 //! Invariant: a suite needs nothing outside the repository, and leaves nothing behind.
 
 mod checkpoints;
+mod library;
 mod recipes;
 
 pub use checkpoints::{Tensor, encode, read_model, read_tensors, values, write_checkpoint, write_stand_ins};
+pub use library::{LibraryFunction, calls, library_functions};
 pub use recipes::{analyse_text, cargo_binary, interpret_output, mergec, run_text};
 
 use std::{

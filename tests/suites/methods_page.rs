@@ -1,0 +1,94 @@
+//! `docs/methods.md` lists the library as its doc comments say; `MERGE_BLESS=1` writes the generated part anew.
+//! Its recipes pass the checks.
+
+use merge_tests::{Folder, analyse_text, calls, library_functions, read_model, root, write_checkpoint, write_stand_ins};
+use std::{fmt::Write, fs};
+
+const START: &str = "<!-- generated from stdlib/ by tests/suites/methods_page.rs -->\n";
+const END: &str = "<!-- end of the generated part -->\n";
+
+#[test]
+fn the_page_lists_every_function_of_the_library() {
+    let path = root().join("docs/methods.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(START).expect("the start of the generated part is marked");
+    let (found, after) = rest.split_once(END).expect("the end of the generated part is marked");
+    let wanted = tables();
+    if std::env::var_os("MERGE_BLESS").is_some() {
+        fs::write(&path, format!("{before}{START}{wanted}{END}{after}")).unwrap();
+    } else {
+        assert!(found == wanted, "docs/methods.md is stale: run this test with MERGE_BLESS=1");
+    }
+}
+
+#[test]
+fn the_recipes_on_the_page_are_fine() {
+    let folder = Folder::new("methods");
+    write_stand_ins(folder.path());
+    for model in ["base", "math", "code"] {
+        // Buffers would need a rule in every recipe.
+        let tensors = read_model(&folder.join(model));
+        let kept = tensors.iter().filter(|(name, _)| !name.ends_with("position_ids"));
+        write_checkpoint(&folder.join(model), kept.map(|(name, tensor)| (name.as_str(), tensor.clone())), &[]);
+    }
+    let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
+    let recipes: Vec<&str> = page.split("```merge\n").skip(1).map(|p| p.split("```").next().unwrap_or_default()).collect();
+    assert!(!recipes.is_empty());
+    for recipe in recipes {
+        let found = analyse_text(&folder, recipe).diagnostics;
+        let said: Vec<String> = found.iter().map(|d| format!("{}: {}", d.code, d.message)).collect();
+        assert!(said.is_empty(), "{recipe}\n{}", said.join("\n"));
+    }
+}
+
+/// A table for each file of the library.
+fn tables() -> String {
+    let goldens = goldens();
+    let mut page = String::new();
+    let mut files: Vec<_> = fs::read_dir(root().join("stdlib")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let module = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let about = text.lines().next().unwrap().trim_start_matches("//! ");
+        let _ = writeln!(page, "\n### std.{module}\n\n{about}\n");
+        page += "| function | what it does | paper | reads | tests |\n|---|---|---|---|---|\n";
+        for f in library_functions(&text) {
+            let reads = if f.needs.is_empty() { "models" } else { &f.needs };
+            let mut tests = vec![format!("{} in the file", f.tests.len())];
+            let rows: Vec<&str> = goldens.iter().filter(|(_, row)| calls(row, &f.name)).map(|(name, _)| name.as_str()).collect();
+            if !rows.is_empty() {
+                tests.push(format!("golden: {}", rows.join(", ")));
+            }
+            let what = [format!("`{}`", f.signature), f.summary, linked(&f.source), reads.to_owned(), tests.join("; ")];
+            let _ = writeln!(page, "| {} |", what.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        }
+    }
+    page.push('\n');
+    page
+}
+
+/// Numbers of papers become links.
+fn linked(source: &str) -> String {
+    let mut parts = source.split("arXiv ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(part.len().min("2311.03099".len()));
+        let _ = write!(text, "[arXiv {number}](https://arxiv.org/abs/{number}){rest}");
+    }
+    text
+}
+
+/// The names of the golden tests, each with its row.
+fn goldens() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("tests/suites/golden.rs")).unwrap();
+    let mut rows = Vec::new();
+    for block in text.split("\ngolden! {\n").skip(1) {
+        for row in block.split("\n}\n").next().unwrap_or_default().split(";\n").skip(1) {
+            if let Some((name, rest)) = row.split_once(": ") {
+                rows.push((name.trim().to_owned(), rest.to_owned()));
+            }
+        }
+    }
+    rows
+}
