@@ -354,8 +354,10 @@ fn missing(path: &Path) -> Error {
     let beside = fs::read_dir(parent).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     match closest(&name, &beside.collect::<Vec<_>>()) {
         Some(near) => made.with_help(format!("did you mean `{}`?", parent.join(near).display())),
-        None => made
-            .with_help(format!("the folder `{}` is there; paths in a recipe start from the recipe's folder", parent.display())),
+        None => made.with_help(format!(
+            "the folder `{}` is there; paths in a recipe start from the recipe's folder, others from the current one",
+            parent.display()
+        )),
     }
 }
 

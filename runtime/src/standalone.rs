@@ -50,7 +50,8 @@ pub unsafe extern "C" fn merge_main(
 
 fn perform(arguments: &[String], plan: &[u8], kernels: &[KernelFn]) -> Result<(), Error> {
     let plan = decode_plan(plan)?;
-    let Some(options) = parse(arguments.get(1..).unwrap_or(&[]))? else {
+    let fixed: Vec<&str> = plan.recipe.structural.iter().map(|s| &*s.0).collect();
+    let Some(options) = parse(arguments.get(1..).unwrap_or(&[]), &fixed)? else {
         let name = arguments.first().map_or("merge", |a| a.rsplit('/').next().unwrap_or(a));
         print!("{}", help(name, &plan));
         return Ok(());
@@ -61,11 +62,12 @@ fn perform(arguments: &[String], plan: &[u8], kernels: &[KernelFn]) -> Result<()
     Ok(())
 }
 
-/// The options that some arguments say, or none where help is asked for.
+/// The options that some arguments say, or none where help is asked for. The settings in `fixed` were decided when
+/// the recipe was compiled: naming one is an error whatever its value, which is not read here.
 ///
 /// # Errors
 /// Of the usage.
-pub fn parse(arguments: &[String]) -> Result<Option<Options>, Error> {
+pub fn parse(arguments: &[String], fixed: &[&str]) -> Result<Option<Options>, Error> {
     const FLAGS: [&str; 7] = ["--set", "--model", "--out", "--threads", "--memory", "--seed", "--help"];
     let mut options = Options::default();
     let mut rest = arguments.iter();
@@ -91,7 +93,11 @@ pub fn parse(arguments: &[String]) -> Result<Option<Options>, Error> {
         match flag {
             "--set" => {
                 let (name, text) = pair()?;
-                let number = text.parse().map_err(|_| wrong(&format!("`{text}` is not a number")))?;
+                let number = match text.parse() {
+                    Ok(number) => number,
+                    Err(_) if fixed.contains(&&*name) => f64::NAN,
+                    Err(_) => return Err(wrong(&format!("`{text}` is not a number"))),
+                };
                 options.settings.push((name, number));
             }
             "--model" => {
@@ -145,7 +151,7 @@ mod tests {
     use crate::Kind;
 
     fn parse(text: &str) -> Result<Option<Options>, Error> {
-        super::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        super::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), &["who"])
     }
 
     #[test]
@@ -156,6 +162,7 @@ mod tests {
         assert_eq!(options.out, Some(PathBuf::from("x")));
         assert_eq!((options.threads, options.memory, options.seed), (Some(3), 2 << 30, -7));
         assert!(parse("--set w=1 --help").unwrap().is_none());
+        assert_eq!(parse("--set who=math").unwrap().unwrap().settings[0].0, "who");
     }
 
     #[test]

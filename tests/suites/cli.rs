@@ -261,6 +261,10 @@ fn a_built_executable_does_the_same() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let bytes = |m: &str| std::fs::read(folder.join(m).join("model.safetensors")).unwrap();
     assert!(bytes("by-mergec") == bytes("by-itself"), "the executable writes other bytes than mergec");
+    // The recipe's own paths count from its folder, wherever the executable runs.
+    let elsewhere = Folder::new("elsewhere");
+    let done = std::process::Command::new(&exe).current_dir(elsewhere.path()).env_clear().output().unwrap();
+    assert!(done.status.success() && folder.join("out").exists(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(go(&["--set", "t=7"]).status.code(), Some(1));
     assert_eq!(go(&["--frobnicate"]).status.code(), Some(2));
     assert_eq!(go(&["--model", "math=nowhere"]).status.code(), Some(3));

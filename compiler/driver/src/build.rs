@@ -22,7 +22,11 @@ pub fn build(analysis: &Analysis, to: &Path, cpu: Option<&str>) -> Result<(), Er
         Some(name) => Cpu::Named(name.to_owned()),
         None => merge_codegen::default_cpu(),
     };
-    let plan = merge_runtime::encode_plan(&compiled.plan);
+    let mut plan = compiled.plan.clone();
+    // The recipe's paths count from its folder, wherever the executable is run.
+    plan.checkpoints.iter_mut().for_each(|c| c.path = absolute(&c.path));
+    plan.outputs.iter_mut().for_each(|o| o.path = absolute(&o.path));
+    let plan = merge_runtime::encode_plan(&plan);
     let object = merge_codegen::executable_object(&compiled.kernels, &plan, &cpu).map_err(|e| match e {
         merge_codegen::Error::Cpu(message) => Error::usage(message),
         merge_codegen::Error::Internal(_) => internal(e),
@@ -33,6 +37,10 @@ pub fn build(analysis: &Analysis, to: &Path, cpu: Option<&str>) -> Result<(), Er
     let linked = link(&object_file, to);
     let _ = std::fs::remove_file(&object_file);
     linked
+}
+
+fn absolute(path: &str) -> String {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
 
 /// Links through a sibling name, so that a failed link leaves nothing under the final one.

@@ -55,6 +55,12 @@ impl<'p> Cx<'p> {
             self.report(d.help(help));
             return;
         }
+        if let (true, Ok(Options { shard: Some(_), .. })) = (path.ends_with(".safetensors"), &options) {
+            let message = format!("`{path}` is a single file, which cannot be cut into shards");
+            let d = Diagnostic::new(codes::BAD_SAVE_SETTING, message, s.to.span, "");
+            self.report(d.help("name a folder, without `.safetensors` at the end, or leave out `shard`"));
+            return;
+        }
         let earlier = self.graph.outputs.iter().find(|o| o.path == path).map(|o| o.span);
         if let Some(earlier) = earlier {
             let d = Diagnostic::new(codes::SAVED_TWICE, format!("two models are saved to `{path}`"), s.to.span, "")
