@@ -105,6 +105,24 @@ def breadcrumbs_flat(b, ms, weights, density, gamma):
     return out
 
 
+def elect(tau, weights, normalize):
+    """Sum of those of the weighted task vectors that agree with the majority, by the weights that did."""
+    positive = sum(tau) >= 0
+    top, used = 0, 0
+    for t, w in zip(tau, weights):
+        agrees = np.where(positive, t > 0, t < 0)
+        top, used = top + np.where(agrees, t, 0), used + w * agrees
+    return top / np.where(used == 0, 1, used) if normalize else top
+
+
+def largest(t, density):
+    flat = t.ravel()
+    out = np.zeros_like(flat)
+    chosen = np.argsort(-np.abs(flat), kind="stable")[: int(density * flat.size)]
+    out[chosen] = flat[chosen]
+    return out.reshape(t.shape)
+
+
 def sce(b, ms, select):
     tau = np.stack([delta32(m, b) for m in ms])
     if select < 1:
@@ -276,6 +294,11 @@ def make(out, philox_uniform):
     expect("magmax", lambda b, ms, k: magmax(b, ms))
     expect("breadcrumbs-flat", lambda b, ms, k: breadcrumbs_flat(b, ms, W, 0.5, 0.1))
     expect_whole("breadcrumbs-flat-whole", lambda b, ms: breadcrumbs_flat(b, ms, W, 0.9, 0.01))
+    expect("ties-weighted", lambda b, ms, k: b + elect([w * largest(delta32(m, b), 0.4) for w, m in zip(W, ms)], W, True))
+    expect(
+        "breadcrumbs-ties",
+        lambda b, ms, k: b + elect([w * breadcrumbs_flat(0 * b, [delta32(m, b)], [1], 0.6, 0.1) for w, m in zip(W, ms)], W, False),
+    )
     expect("sce", lambda b, ms, k: sce(b, ms, 1))
     expect("sce-select", lambda b, ms, k: sce(b, ms, 0.3))
     expect("ram", lambda b, ms, k: ram(b, ms, False))
@@ -286,13 +309,18 @@ def make(out, philox_uniform):
     expect_whole("pcb-pairs", lambda b, ms: pcb(b, ms, 0.05, 0.01, 1.0, "pairs"))
     expect("arcee-fusion", lambda b, ms, k: b if b.ndim == 0 else arcee_fusion(b, ms[0]))
 
-    def dropped(b, ms, k, density, scale, weights, seed):
+    def parts(b, ms, k, density, scale, seed):
         u = [stream(seed, [i], k, philox_uniform, max(b.size, 1)).reshape(b.shape) for i in range(len(ms))]
-        return b + sum(w * delta32(m, b) * (v < np.float32(density)) / scale for w, m, v in zip(weights, ms, u))
+        return [delta32(m, b) * (v < np.float32(density)) / scale for m, v in zip(ms, u)]
+
+    def dropped(b, ms, k, density, scale, weights, seed):
+        return b + sum(w * t for w, t in zip(weights, parts(b, ms, k, density, scale, seed)))
 
     expect("dare", lambda b, ms, k: dropped(b, ms, k, 0.3, 0.3, (0.5, 0.5, 0.5), 11))
     expect("dare-linear", lambda b, ms, k: dropped(b, ms, k, 0.5, 0.5, W, 0))
     expect("darex-q", lambda b, ms, k: dropped(b, ms, k, 0.2, 0.6, (1, 1, 1), 3))
+
+    expect("dare-ties", lambda b, ms, k: b + elect([w * t for w, t in zip(W, parts(b, ms, k, 0.5, 0.5, 0))], W, True))
 
     united, masks, numbers = emr(B, models)
     write("expected/emr-united.safetensors", united)

@@ -104,6 +104,10 @@ golden! {
         "save breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, gamma: 0.1) to \"out\"";
     breadcrumbs_flat_whole: "breadcrumbs-flat-whole", ELEMENTWISE, "task_vectors.breadcrumbs_flat",
         "save whole breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
+    ties_weighted: "ties-weighted", ELEMENTWISE, "merging.ties_weighted",
+        "save ties_weighted(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.4) to \"out\"";
+    breadcrumbs_ties: "breadcrumbs-ties", ELEMENTWISE, "task_vectors.breadcrumbs_ties",
+        "save breadcrumbs_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.6, gamma: 0.1) to \"out\"";
     sce: "sce", ELEMENTWISE, "task_vectors.sce", "save sce(base, [a, b, c]) to \"out\"";
     sce_select: "sce-select", ELEMENTWISE, "task_vectors.sce", "save sce(base, [a, b, c], select: 0.3) to \"out\"";
     ram: "ram", ELEMENTWISE, "task_vectors.ram", "save ram(base, [a, b, c]) to \"out\"";
@@ -120,6 +124,7 @@ golden! {
         "save dare_linear(base, [a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
     darex_q: "darex-q", ELEMENTWISE, "task_vectors.darex_q",
         "save darex_q(base, [a, b, c], density: 0.2, q: 0.6, seed: 3) to \"out\"";
+    dare_ties: "dare-ties", ELEMENTWISE, "merging.dare_ties", "save dare_ties(base, [a, b, c], [0.5, 0.3, 0.2]) to \"out\"";
     emr_united: "emr-united", ELEMENTWISE, "masks.emr",
         "let (united, _, _) = emr(base, [a, b, c])\nsave united to \"out\"";
     emr_mask: "emr-mask", ELEMENTWISE, "masks.emr", "let (_, masks, _) = emr(base, [a, b, c])\nsave masks[1] to \"out\"";
