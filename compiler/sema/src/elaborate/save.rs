@@ -61,10 +61,18 @@ impl<'p> Cx<'p> {
             self.report(d.help("name a folder, without `.safetensors` at the end, or leave out `shard`"));
             return;
         }
-        let earlier = self.graph.outputs.iter().find(|o| o.path == path).map(|o| o.span);
+        let here = steps_of(&path);
+        let earlier = self.graph.outputs.iter().find(|o| {
+            let there = steps_of(&o.path);
+            here.starts_with(&there) || there.starts_with(&here)
+        });
         if let Some(earlier) = earlier {
-            let d = Diagnostic::new(codes::SAVED_TWICE, format!("two models are saved to `{path}`"), s.to.span, "")
-                .label(earlier, "the first is saved here")
+            let message = match steps_of(&earlier.path).len() == here.len() {
+                true => format!("two models are saved to `{path}`"),
+                false => format!("of `{}` and `{path}` one would lie in the other", earlier.path),
+            };
+            let d = Diagnostic::new(codes::SAVED_TWICE, message, s.to.span, "")
+                .label(earlier.span, "the first is saved here")
                 .help("give each its own path");
             self.report(d);
             return;
@@ -325,6 +333,21 @@ impl<'p> Cx<'p> {
             self.dtypes.push(dtype);
         }
     }
+}
+
+/// The folders that a path leads through, with `.` and `..` followed as far as they can be without the disk.
+fn steps_of(path: &str) -> Vec<&str> {
+    let mut steps = Vec::new();
+    for (i, step) in path.split('/').enumerate() {
+        match step {
+            // The root is a step of its own.
+            "" if i > 0 => {}
+            "." => {}
+            ".." if steps.last().is_some_and(|s| !matches!(*s, ".." | "")) => drop(steps.pop()),
+            step => steps.push(step),
+        }
+    }
+    steps
 }
 
 /// What is wrong with a path to save to, and what helps; whatever else is wrong with it only the disk knows.
