@@ -52,7 +52,7 @@ fn link(object: &Path, to: &Path) -> Result<(), Error> {
         .arg("-o")
         .arg(&partial)
         .args([object, &runtime])
-        .args(["-Wl,--gc-sections", "-Wl,-s", "-lpthread", "-ldl", "-lm", "-lgcc_s", "-lc"])
+        .args(["-Wl,--gc-sections", "-Wl,-s", "-static-libgcc", "-lpthread", "-ldl", "-lm", "-lgcc_eh", "-lgcc", "-lc"])
         .output()
         .map_err(|e| {
             Error::world(format!("cannot start the linker `{compiler}`: {e}"))

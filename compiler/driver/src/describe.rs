@@ -2,7 +2,7 @@
 
 use crate::Analysis;
 use merge_opt::Compiled;
-use merge_runtime::{Error, Options};
+use merge_runtime::{Error, Options, output::human};
 use std::fmt::Write;
 
 /// The plan with its cost: what each rule covers, steps and kernels, bytes, peak memory.
@@ -19,11 +19,11 @@ pub fn describe_plan(analysis: &Analysis, compiled: &Compiled, options: &Options
     text += &merge_opt::print_plan(&compiled.plan);
     let _ = writeln!(
         text,
-        "cost\n  read {} MB, write {} MB, peak memory {:.1} MB of {} MB, {} threads",
-        estimate.bytes_read / 1_000_000,
-        estimate.bytes_written / 1_000_000,
-        estimate.peak_memory as f64 / 1e6,
-        options.memory / 1_000_000,
+        "cost\n  read {}, write {}, peak memory {} of {}, {} threads",
+        human(estimate.bytes_read),
+        human(estimate.bytes_written),
+        human(estimate.peak_memory),
+        human(options.memory),
         estimate.threads
     );
     Ok(text)
