@@ -123,6 +123,11 @@ fn expected_only(expected: &[String], terminal: &str) -> bool {
 fn advice(tokens: &[Lexeme], at: usize, expects: &dyn Fn(&str) -> bool) -> Option<String> {
     let token = &tokens[at].token;
     let before = at.checked_sub(1).map(|b| &tokens[b].token);
+    if let Some(Tok::Str(text)) = before
+        && text.matches('{').count() > text.matches('}').count()
+    {
+        return Some("a string cannot stand inside a string: give it a name first, `let part = \"..\"`, then write `{part}`".into());
+    }
     match token {
         Tok::Slash | Tok::Dot if at >= 2 && tokens[at - 2].token == Tok::To => {
             Some("a path is a string: `to \"folder/name\"`".into())
