@@ -21,6 +21,25 @@ fn the_page_lists_every_function_of_the_library() {
     }
 }
 
+/// What a user may look for.
+#[rustfmt::skip]
+const METHODS: &[&str] = &[
+    "AdaLoRA", "arcee_fusion", "Breadcrumbs", "breadcrumbs_flat", "Compacter", "consensus", "DARE", "dare_linear", "dare_ties",
+    "DAREx-q", "DELLA", "DoRA", "EMR", "EoRA", "ExPO", "Experts Weights Averaging", "Fisher", "FLoRA", "geometric_median",
+    "Git Re-Basin", "greedy soup", "Half-reset", "IA3", "Iso-C", "Iso-CTS", "karcher", "KnOTS", "kohya", "LoHa", "LoKr",
+    "LoRA", "LoRA-LEGO", "magmax", "model_stock", "MOS", "multislerp", "My3DGen", "nearswap", "nuslerp", "OPCM", "PAT", "pcb",
+    "pcb_pairs", "pcb_sum", "PELA", "ram", "ram_plus", "RegMean", "Robust Weight Signatures", "rsLoRA", "SaRA", "sce", "slerp",
+    "sparse_soup", "STABLE-RPS", "tall_mask", "task_arithmetic", "TIES", "ties_paper", "TSV-M", "VeRA", "Weighted soup",
+    "ZeroI2V",
+];
+
+#[test]
+fn no_method_is_missing() {
+    let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
+    let missing: Vec<_> = METHODS.iter().filter(|m| !page.contains(**m)).collect();
+    assert!(missing.is_empty(), "docs/methods.md says nothing about {missing:?}");
+}
+
 #[test]
 fn the_recipes_on_the_page_are_fine() {
     let folder = Folder::new("methods");

@@ -1,0 +1,175 @@
+//! The library at its limits: models that are equal, zero, constant or opposite, densities of 0 and 1, tensors smaller than
+//! what is selected. Finite inputs never give a NaN or an infinity, and models that are all the base give the base.
+
+use merge_abi::DType;
+use merge_runtime::Options;
+use merge_tests::{Folder, Random, Tensor, calls, library_functions, read_model, root, run_text, values, write_checkpoint};
+use std::{collections::BTreeMap, fmt::Write, fs};
+
+/// Functions of rows take no tensor without axes, hence the rules.
+const CALLS: &[&str] = &[
+    "nearswap(a, b, 0.1)",
+    "nearswap(a, b, 0.0)",
+    "expo(a, b)",
+    "multislerp([base, a, b], [0.5, 0.3, 0.2])",
+    "multislerp([a, b], [1.0, 1.0])",
+    "whole multislerp([a, b], [1.0, 1.0])",
+    "karcher([base, a, b], [0.5, 0.3, 0.2])",
+    "karcher([a, b], [1.0, 1.0])",
+    "karcher([a, b], [1.0, 1.0], turns: 0)",
+    "whole karcher([a, b], [1.0, 1.0])",
+    "geometric_median([base, a, b])",
+    "geometric_median([a])",
+    "emr_model(base, united, masks[0], scales[0])",
+    "emr_model(base, united, masks[1], scales[1])",
+    "base + tall_mask(base, a, b) * (a - base)",
+    "consensus(base, [a, b])",
+    "sara(base, [a, b], [1.0, 1.0])",
+    "half_reset(base, a)",
+    "linear([a, b], [0.0, 1.0]) as weight",
+    "slerp(a, b, 0.3)",
+    "slerp(a, b, 1.0)",
+    "nuslerp(a, b, 0.5, 0.5)",
+    "nuslerp(a, b, 1.0, -1.0)",
+    "task_arithmetic(base, [a, b])",
+    "ties(base, [a, b])",
+    "ties(base, [a, b], density: 0.0)",
+    "ties(base, [a, b], density: 1.0)",
+    "ties_paper(base, [a, b], density: 0.0)",
+    "whole ties_paper(base, [a, b])",
+    "base + elect([a - base, b - base], [0.0, 0.0])",
+    "ties_weighted(base, [a, b], [0.0, 1.0])",
+    "base + drop_and_rescale(a - base, 0.001)",
+    "dare(base, [a, b])",
+    "dare_ties(base, [a, b], [1.0, 1.0])",
+    "model_stock(base, [a, b])",
+    "fisher([base, base], [a - a, b - b], [0.5, 0.5])",
+    "fisher([a, b], [abs(a - base), abs(b - base)], [0.0, 1.0])",
+    "base + signature(a, b, base)",
+    "patch(base, [signature(a, base, b)], [0.0])",
+    "base + quantise_linear(a - base)",
+    "base + quantise_linear(a - base, levels: 2)",
+    "base + quantise_log(a - base)",
+    "sparse_soup([a, b])",
+    "magnitude_prune(a, sparsity: 0.0)",
+    "base + magnitude_mask(a, sparsity: 1.0) * (a - base)",
+    "mos_ema([a])",
+    "mos_ema([a, b, base], momentum: 0.0)",
+    "mos_ema([a, b], momentum: 1.0)",
+    "magmax(base, [a, b])",
+    "dare_linear(base, [a, b], [1.0, 1.0])",
+    "darex_q(base, [a, b], density: 0.0, q: 0.5)",
+    "darex_q(base, [a, b], density: 1.0, q: 1.0)",
+    "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 0.0)",
+    "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 1.0, gamma: 0.0)",
+    "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 0.0, gamma: 1.0)",
+    "breadcrumbs_ties(base, [a, b], [0.0, 1.0], normalize: true)",
+    "sce(base, [a, b])",
+    "sce(base, [a, b], select: 0.0)",
+    "sce(base, [a, b], select: 0.3)",
+    "ram(base, [a, b])",
+    "ram_plus(base, [a, b])",
+    "ram_plus(base, [a])",
+    "pcb(base, [a, b])",
+    "pcb(base, [a], ratio: 0.0)",
+    "pcb(base, [a, b], ratio: 1.0, q: 0.5)",
+    "whole pcb(base, [a, b])",
+    "pcb_sum(base, [a, b])",
+    "pcb_pairs(base, [a, b])",
+    "like base { _[] => base  _[_, ..s] => breadcrumbs(base, [a, b]) }",
+    "like base { _[] => base  _[_, ..s] => breadcrumbs(base, [a, b], keep: 1.0, drop: 0.0) }",
+    "like base { _[] => base  _[_, ..s] => base + crumbs(a - base, 0.0, 1.0) }",
+    "like base { _[] => base  _[_, ..s] => model_stock(base, [a, b], over: rows) }",
+    "like base { _[] => base  _[_, ..s] => nuslerp(a, b, 0.5, 0.5, over: rows) }",
+    "like base { _[] => base  _[_, ..s] => arcee_fusion(base, a) }",
+];
+
+/// Pairs of models `a`, `b` beside the base.
+const PAIRS: [(&str, &str); 8] = [
+    ("base", "base"),
+    ("near", "near"),
+    ("zero", "zero"),
+    ("shifted", "shifted"),
+    ("opposite", "base"),
+    ("zero", "near"),
+    ("huge", "near"),
+    ("huge", "opposite"),
+];
+
+fn write_models(folder: &Folder) {
+    let shapes: [(&str, &[usize]); 6] =
+        [("constant", &[3, 3]), ("matrix", &[6, 8]), ("none", &[4, 4]), ("number", &[]), ("one", &[1]), ("vector", &[5])];
+    let mut random = Random::new(5);
+    let mut noise = |scale: f64| -> BTreeMap<&str, Vec<f64>> {
+        shapes.iter().map(|(n, s)| (*n, values(&mut random, s.iter().product()).iter().map(|x| x * scale).collect())).collect()
+    };
+    let mut base = noise(1.0);
+    base.insert("constant", vec![0.25; 9]);
+    base.insert("none", vec![0.0; 16]);
+    let other = noise(0.1);
+    let models: [(&str, &dyn Fn(&str, usize) -> f64); 6] = [
+        ("base", &|n, i| base[n][i]),
+        ("near", &|n, i| base[n][i] + other[n][i]),
+        ("zero", &|_, _| 0.0),
+        ("shifted", &|n, i| base[n][i] + 0.5),
+        ("opposite", &|n, i| -base[n][i]),
+        ("huge", &|n, i| base[n][i] * 1e15),
+    ];
+    for (name, entry) in models {
+        let tensors = shapes.iter().map(|(n, shape)| {
+            let entries = (0..shape.iter().product()).map(|i| entry(n, i)).collect();
+            (*n, Tensor { dtype: DType::F32, shape: shape.to_vec(), entries })
+        });
+        write_checkpoint(&folder.join(name), tensors, &[]);
+    }
+}
+
+fn recipe(a: &str, b: &str) -> String {
+    let mut text = format!("let base = checkpoint(\"base\")\nlet a = checkpoint(\"{a}\")\nlet b = checkpoint(\"{b}\")\n");
+    for file in ["geometry", "masks", "merging", "signatures", "soups", "task_vectors"] {
+        let library = fs::read_to_string(root().join("stdlib").join(file).with_extension("merge")).unwrap();
+        let functions: Vec<String> = library_functions(&library).into_iter().map(|f| f.name).collect();
+        let _ = writeln!(text, "use std.{file}.{{{}}}", functions.join(", "));
+    }
+    text += "let (united, masks, scales) = emr(base, [a, b])\n";
+    for (i, call) in CALLS.iter().enumerate() {
+        let _ = writeln!(text, "save {call} to \"out/{i}\"");
+    }
+    text
+}
+
+#[test]
+fn finite_inputs_give_finite_outputs() {
+    let folder = Folder::new("limits");
+    write_models(&folder);
+    let base = read_model(&folder.join("base"));
+    let mut wrong = Vec::new();
+    for (a, b) in PAIRS {
+        run_text(&folder, &recipe(a, b), &Options::default()).unwrap_or_else(|e| panic!("{a}, {b}: {}", e.message));
+        for (i, call) in CALLS.iter().enumerate() {
+            for (name, tensor) in read_model(&folder.join(format!("out/{i}"))) {
+                if tensor.entries.iter().any(|x| !x.is_finite()) {
+                    wrong.push(format!("{a}, {b}: {call}: `{name}` is not finite"));
+                }
+                let moved = tensor.entries.iter().zip(&base[&name].entries).any(|(x, y)| (x - y).abs() > 1e-6);
+                if a == "base" && b == "base" && moved {
+                    wrong.push(format!("{call} of the base moves `{name}`"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_function_is_taken_to_its_limits() {
+    let mut missing = Vec::new();
+    for file in fs::read_dir(root().join("stdlib")).unwrap().map(|f| f.unwrap().path()) {
+        for f in library_functions(&fs::read_to_string(file).unwrap()) {
+            if f.name != "emr" && !CALLS.iter().any(|call| calls(call, &f.name)) {
+                missing.push(f.name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no call here of {}", missing.join(", "));
+}
