@@ -107,17 +107,18 @@ fn write_models(folder: &Folder) {
     base.insert("constant", vec![0.25; 9]);
     base.insert("none", vec![0.0; 16]);
     let other = noise(0.1);
-    let models: [(&str, &dyn Fn(&str, usize) -> f64); 6] = [
-        ("base", &|n, i| base[n][i]),
-        ("near", &|n, i| base[n][i] + other[n][i]),
-        ("zero", &|_, _| 0.0),
-        ("shifted", &|n, i| base[n][i] + 0.5),
-        ("opposite", &|n, i| -base[n][i]),
-        ("huge", &|n, i| base[n][i] * 1e15),
+    // Each is `x * base + y * other + z`.
+    let models = [
+        ("base", 1.0, 0.0, 0.0),
+        ("near", 1.0, 1.0, 0.0),
+        ("zero", 0.0, 0.0, 0.0),
+        ("shifted", 1.0, 0.0, 0.5),
+        ("opposite", -1.0, 0.0, 0.0),
+        ("huge", 1e15, 0.0, 0.0),
     ];
-    for (name, entry) in models {
+    for (name, x, y, z) in models {
         let tensors = shapes.iter().map(|(n, shape)| {
-            let entries = (0..shape.iter().product()).map(|i| entry(n, i)).collect();
+            let entries = base[n].iter().zip(&other[n]).map(|(b, o)| x * b + y * o + z).collect();
             (*n, Tensor { dtype: DType::F32, shape: shape.to_vec(), entries })
         });
         write_checkpoint(&folder.join(name), tensors, &[]);
