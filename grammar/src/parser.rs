@@ -97,6 +97,7 @@ fn not_an_item(tokens: &[Lexeme], sink: &mut Sink) {
         "def" | "func" | "function" | "define" => Some("a function is `fn name(x: weight[..s]) -> weight[..s] { .. }`"),
         "var" | "const" | "model" | "auto" | "val" => Some("a name gets its value by `let name = value`"),
         "param" | "parameter" | "setting" => Some("a setting is `choose name in 0.0..=1.0 = 0.5`"),
+        "test" => Some("a test has a title: `test \"what must hold\" { condition }`"),
         "return" | "output" | "print" => Some("a result is written by `save value to \"folder\"`"),
         _ => None,
     };

@@ -133,6 +133,10 @@ impl<'p> Cx<'p> {
             self.give(*name, tensor, rule, &mut tensors, &mut given_by);
         }
         self.tensor = outer;
+        // Where the rules themselves are broken, that the model is empty is no news.
+        if tensors.is_empty() && coverage.rule_of.contains(&None) {
+            return Value::Poison;
+        }
         Value::Model(Model::of_tensors(tensors, model.origin))
     }
 

@@ -100,6 +100,14 @@ impl<'p> Cx<'p> {
         let mut tensors: Vec<(NameId, TensorVal)> = Vec::with_capacity(names.len());
         let mut complete = true;
         for name in names.iter() {
+            let text = self.names.text(*name).clone();
+            if text.is_empty() || &*text == "__metadata__" {
+                let message = format!("a file cannot hold a tensor named `{text}`");
+                let d = Diagnostic::new(codes::CANNOT_SAVE, message, s.value.span, "the model has one")
+                    .help("give it another name in a block: `{ \"name\": x }`");
+                self.report(d);
+                return;
+            }
             match model.get(self, *name) {
                 Some(Ok(t)) => tensors.push((*name, t)),
                 _ => complete = false,

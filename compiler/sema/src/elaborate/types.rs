@@ -324,7 +324,10 @@ impl<'p> Cx<'p> {
                 d = d.label(*other, label);
             }
         }
-        d = d.help("`mergec inspect A B` lists the tensors in which two checkpoints differ");
+        // A function that is tried as written has no checkpoints.
+        if !self.symbolic {
+            d = d.help("`mergec inspect A B` lists the tensors in which two checkpoints differ");
+        }
         self.report(d)
     }
 

@@ -1,7 +1,7 @@
 //! `like m { .. }` and `from m { .. }`.
 
 use super::Resolver;
-use crate::codes::names::REST_NOT_LAST;
+use crate::codes::names::{BAD_PATTERN, REST_NOT_LAST};
 use crate::hir::{ExprKind, Lhs, LocalId, Rule, RuleDim};
 use crate::pattern::{Pattern, Place, parse};
 use merge_base::Diagnostic;
@@ -39,15 +39,19 @@ impl Resolver<'_> {
 
     fn rule(&mut self, rule: &ast::Rule) -> Rule {
         let lhs_span = rule.lhs.span();
+        let dims = |r: &mut Self, shape: &Option<ast::RuleShape>| match shape {
+            Some(shape) => r.rule_shape(shape).map(Some),
+            None => Some(None),
+        };
         let (lhs, shape) = match &rule.lhs {
             ast::Lhs::Pattern { pattern, optional, shape, .. } => {
                 let lhs = match self.rule_pattern(pattern) {
                     Some((pattern, captures)) => Lhs::Pattern { pattern, captures, optional: *optional },
                     None => Lhs::Error,
                 };
-                (lhs, shape.as_ref().map(|s| self.rule_shape(s)))
+                dims(self, shape).map_or((Lhs::Error, None), |dims| (lhs, dims))
             }
-            ast::Lhs::Rest { shape, .. } => (Lhs::Rest, shape.as_ref().map(|s| self.rule_shape(s))),
+            ast::Lhs::Rest { shape, .. } => dims(self, shape).map_or((Lhs::Error, None), |dims| (Lhs::Rest, dims)),
             ast::Lhs::Module { pattern, function, argument, ty, .. } => {
                 if self.rule_pattern(pattern).is_none() {
                     self.scope_is_broken();
@@ -63,7 +67,7 @@ impl Resolver<'_> {
             }
             ast::Lhs::Error(_) => (Lhs::Error, None),
         };
-        if matches!((&lhs, &rule.lhs), (Lhs::Error, ast::Lhs::Pattern { .. } | ast::Lhs::Error(_))) {
+        if matches!((&lhs, &rule.lhs), (Lhs::Error, ast::Lhs::Pattern { .. } | ast::Lhs::Rest { .. } | ast::Lhs::Error(_))) {
             // Its captures are not known, so names that are missing on the right are no news.
             self.scope_is_broken();
         }
@@ -88,7 +92,17 @@ impl Resolver<'_> {
         }
     }
 
-    fn rule_shape(&mut self, shape: &ast::RuleShape) -> Vec<RuleDim> {
+    /// The dims behind a pattern, their names defined in the current scope; none where they were reported.
+    fn rule_shape(&mut self, shape: &ast::RuleShape) -> Option<Vec<RuleDim>> {
+        let rests: Vec<&ast::Name> =
+            shape.dims.iter().filter_map(|d| if let ast::RuleDim::Rest(n) = d { Some(n) } else { None }).collect();
+        if let [first, second, ..] = rests.as_slice() {
+            let d = Diagnostic::new(BAD_PATTERN, "only one of these dims may stand for any number of axes", second.span, "")
+                .label(first.span, "here is one already")
+                .help("write names or `_` for the others: `[..s, i]`");
+            self.report(d);
+            return None;
+        }
         let mut own: Vec<(String, LocalId)> = Vec::new();
         let dims = shape.dims.iter().map(|d| {
             let mut bind = |n: &ast::Name| match own.iter().find(|(known, _)| *known == n.text) {
@@ -107,6 +121,6 @@ impl Resolver<'_> {
                 ast::RuleDim::Is(n, _) => RuleDim::Is(*n),
             }
         });
-        dims.collect()
+        Some(dims.collect())
     }
 }

@@ -86,6 +86,15 @@ impl Resolver<'_> {
                     self.report(d);
                     return Type::Error;
                 }
+                let mut rests = dims.iter().flatten().filter_map(|d| if let ast::Dim::Rest(n) = d { Some(n) } else { None });
+                if let (Some(first), Some(second)) = (rests.next(), rests.next()) {
+                    let message = "only one of these dims may stand for any number of axes";
+                    let d = Diagnostic::new(UNKNOWN_TYPE, message, second.span, "")
+                        .label(first.span, "here is one already")
+                        .help("name the other axes one by one: `weight[..s, i]`");
+                    self.report(d);
+                    return Type::Error;
+                }
                 let dims = dims.as_ref().map(|dims| dims.iter().map(|d| self.dim(d, bound)).collect());
                 Type::Named { name: *kind, dims, span: *span }
             }
