@@ -341,6 +341,27 @@ def make(out, philox_uniform):
     expect("quantise-linear", lambda b, ms, k: levels(delta32(ms[1], b), 16))
     expect("quantise-log", lambda b, ms, k: 0 * b if not delta32(ms[1], b).any() else log_levels(delta32(ms[1], b), 16))
 
+    # Factors for the (16, 24) matrix and the (5, 7, 3) tensor, which counts as a convolution over a line.
+    sizes = {"b": (16, 4), "a": (4, 24), "b2": (16, 4), "a2": (4, 24), "x": (4, 6), "y": (4, 4), "kb": (5, 6), "ka": (6, 21)}
+    sizes |= {"rows": (16,), "columns": (24,), "ranks": (4,)}
+    f = {k: np.asarray(rng.standard_normal(s), np.float32) for k, s in sizes.items()}
+    save_file(f, os.path.join(out, "small", "adapter.safetensors"))
+    f = {k: v.astype(np.float64) for k, v in f.items()}
+    linear, conv = "layers.0.mlp.weight", "layers.0.conv.weight"
+    turned = B[linear] + 2 * f["b"] @ f["a"]
+    adapted = {
+        "lora": turned,
+        "rslora": B[linear] + 4 * f["b"] @ f["a"],
+        "dora": f["rows"][:, None] * turned / np.linalg.norm(turned, axis=1, keepdims=True),
+        "loha": B[linear] + 2 * (f["b"] @ f["a"]) * (f["b2"] @ f["a2"]),
+        "lokr": B[linear] + 0.5 * np.kron(f["x"], f["y"]),
+        "vera": B[linear] + np.diag(f["rows"]) @ f["b"] @ np.diag(f["ranks"]) @ f["a"],
+        "ia3": B[linear] * f["columns"],
+    }
+    for name, x in adapted.items():
+        write(f"expected/{name}.safetensors", B | {linear: x})
+    write("expected/lora-conv.safetensors", B | {conv: B[conv] + 0.5 * (f["kb"] @ f["ka"]).reshape(5, 7, 3)})
+
     def shared(k):
         x, y = I["x"][k], I["y"][k]
         return np.where((x != 0) & (y != 0), (x + y) / 2, 0)

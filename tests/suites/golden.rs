@@ -17,7 +17,7 @@ const HEAD: &str =
 /// The inputs in `set`, a folder below `tests/golden` or empty for that itself, beside a fresh folder for the output.
 fn folder(name: &str, set: &str) -> Folder {
     let folder = Folder::new(name);
-    for input in ["base", "a", "b", "c", "x", "y", "statistics"] {
+    for input in ["base", "a", "b", "c", "x", "y", "statistics", "adapter.safetensors"] {
         let path = root().join("tests/golden").join(set).join(input);
         if path.exists() {
             symlink(path, folder.join(input)).expect("links can be made");
@@ -140,6 +140,22 @@ golden! {
         "save patch(b, [signature(a, b, base), c - base], [0.7, -0.2]) to \"out\"";
     quantise_linear: "quantise-linear", ELEMENTWISE, "signatures.quantise_linear", "save quantise_linear(b - base) to \"out\"";
     quantise_log: "quantise-log", ELEMENTWISE, "signatures.quantise_log", "save quantise_log(b - base) to \"out\"";
+    lora: "lora", ELEMENTWISE, "adapters.lora",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => lora(base, f[\"b\"], f[\"a\"], alpha: 8.0)\n _ => base\n} to \"out\"";
+    rslora: "rslora", ELEMENTWISE, "adapters.lora",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => lora(base, f[\"b\"], f[\"a\"], alpha: 8.0, rank_stabilised: true)\n _ => base\n} to \"out\"";
+    dora: "dora", ELEMENTWISE, "adapters.dora",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => dora(base, f[\"b\"], f[\"a\"], f[\"rows\"], alpha: 8.0)\n _ => base\n} to \"out\"";
+    loha: "loha", ELEMENTWISE, "adapters.loha",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => loha(base, f[\"b\"], f[\"a\"], f[\"b2\"], f[\"a2\"], alpha: 8.0)\n _ => base\n} to \"out\"";
+    lokr: "lokr", ELEMENTWISE, "adapters.lokr",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => lokr(base, f[\"x\"], f[\"y\"], scale: 0.5)\n _ => base\n} to \"out\"";
+    vera: "vera", ELEMENTWISE, "adapters.vera",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => vera(base, f[\"b\"], f[\"a\"], f[\"rows\"], f[\"ranks\"])\n _ => base\n} to \"out\"";
+    ia3_inputs: "ia3", ELEMENTWISE, "adapters.ia3_inputs",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => ia3_inputs(base, f[\"columns\"])\n _ => base\n} to \"out\"";
+    lora_conv: "lora-conv", ELEMENTWISE, "adapters.lora_conv",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.conv.*\" => reshape(lora_conv(reshape(base, [5, 7, 3, 1]), f[\"kb\"], f[\"ka\"], scale: 0.5), [5, 7, 3])\n _ => base\n} to \"out\"";
     sparse_soup: "sparse-soup", ELEMENTWISE, "soups.sparse_soup",
         "save sparse_soup([checkpoint(\"x\"), checkpoint(\"y\")]) to \"out\"";
     magnitude_mask: "magnitude-mask", ELEMENTWISE, "soups.magnitude_mask",

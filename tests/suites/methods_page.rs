@@ -1,7 +1,8 @@
 //! `docs/methods.md` lists the library as its doc comments say; `MERGE_BLESS=1` writes the generated part anew.
 //! Its recipes pass the checks.
 
-use merge_tests::{Folder, analyse_text, calls, library_functions, read_model, root, write_checkpoint, write_stand_ins};
+use merge_abi::DType;
+use merge_tests::{Folder, Tensor, analyse_text, calls, library_functions, read_model, root, write_checkpoint, write_stand_ins};
 use std::{fmt::Write, fs};
 
 const START: &str = "<!-- generated from stdlib/ by tests/suites/methods_page.rs -->\n";
@@ -50,6 +51,14 @@ fn the_recipes_on_the_page_are_fine() {
         let kept = tensors.iter().filter(|(name, _)| !name.ends_with("position_ids"));
         write_checkpoint(&folder.join(model), kept.map(|(name, tensor)| (name.as_str(), tensor.clone())), &[]);
     }
+    let factors = (0..4).flat_map(|l| {
+        let name = format!("base_model.model.model.layers.{l}.self_attn.q_proj");
+        let factor = |shape: &[usize]| Tensor { dtype: DType::F32, shape: shape.to_vec(), entries: vec![0.5; 16] };
+        [(format!("{name}.lora_A.weight"), factor(&[2, 8])), (format!("{name}.lora_B.weight"), factor(&[8, 2]))]
+    });
+    let factors: Vec<_> = factors.collect();
+    write_checkpoint(&folder.join("adapter"), factors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    fs::rename(folder.join("adapter/model.safetensors"), folder.join("adapter.safetensors")).unwrap();
     let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
     let recipes: Vec<&str> = page.split("```merge\n").skip(1).map(|p| p.split("```").next().unwrap_or_default()).collect();
     assert!(!recipes.is_empty());
