@@ -126,7 +126,9 @@ fn advice(tokens: &[Lexeme], at: usize, expects: &dyn Fn(&str) -> bool) -> Optio
     if let Some(Tok::Str(text)) = before
         && text.matches('{').count() > text.matches('}').count()
     {
-        return Some("a string cannot stand inside a string: give it a name first, `let part = \"..\"`, then write `{part}`".into());
+        return Some(
+            "a string cannot stand inside a string: give it a name first, `let part = \"..\"`, then write `{part}`".into(),
+        );
     }
     match token {
         Tok::Slash | Tok::Dot if at >= 2 && tokens[at - 2].token == Tok::To => {
