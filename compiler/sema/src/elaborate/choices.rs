@@ -3,7 +3,7 @@
 use super::context::Cx;
 use super::expressions::Frame;
 use super::types::show_range;
-use crate::codes::models as codes;
+use crate::codes::{models as codes, names};
 use crate::degree::{Degree, Frac};
 use crate::hir::{Callee, Choose, Domain, Expr, ExprKind};
 use crate::value::{RangeVal, Reported, TensorVal, Value};
@@ -56,6 +56,14 @@ impl<'p> Cx<'p> {
         }
         if let Some((_, value)) = self.chosen.iter().find(|(k, _)| *k == (c.span, id.clone())) {
             return value.clone();
+        }
+        if let Some(((other, _), _)) = self.chosen.iter().find(|((_, known), _)| *known == id) {
+            // One `--set` would answer both.
+            let d = Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "again here")
+                .label(*other, "first here")
+                .help("give one of them another name, or decide once: `choose` as a statement, and use its name");
+            self.report(d);
+            return Value::Poison;
         }
         let value: Value = self.decide(c, &id, domain, default, frame).into();
         self.chosen.push(((c.span, id), value.clone()));
