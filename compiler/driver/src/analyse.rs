@@ -72,7 +72,7 @@ pub fn analyse(request: &Request) -> Result<Analysis, Error> {
     // Messages show paths as the user would write them; the plan has absolute ones.
     let absolute = std::path::absolute(&folder).unwrap_or(folder.clone());
     let mut headers = Headers { folder, known: HashMap::new(), without_weights: false };
-    let answers = Answers { set: request.set.clone(), models: absolute_models(&request.models), out: None };
+    let answers = Answers { set: request.set.clone(), models: absolute_models(&request.models) };
     let mut elaborated = merge_sema::elaborate(&hir, &sources, &mut headers, &answers);
     diagnostics.append(&mut elaborated.diagnostics);
     for checkpoint in &mut elaborated.graph.checkpoints {

@@ -206,14 +206,7 @@ fn reduce(g: &mut Graph, f: ReduceFn, over: Over, input: NodeId, shape: Rc<[u64]
     match over {
         Over::All if from.is_empty() => input,
         // Of no entries at all: what a reduction starts from.
-        Over::All if from.contains(&0) => {
-            let start = match f {
-                ReduceFn::Sum => 0.0,
-                ReduceFn::Min => f64::INFINITY,
-                ReduceFn::Max => f64::NEG_INFINITY,
-            };
-            g.constant(start, span)
-        }
+        Over::All if from.contains(&0) => g.constant(f.identity(), span),
         Over::Rows if from.last() == Some(&1) => input,
         Over::Rows if has_one_row(&from) => {
             let all = reduce(g, f, Over::All, input, Rc::from([]), span);

@@ -99,6 +99,29 @@ pub enum ReduceFn {
     Max,
 }
 
+impl ReduceFn {
+    /// What a reduction starts from, and its value over nothing.
+    pub const fn identity(self) -> f64 {
+        match self {
+            ReduceFn::Sum => 0.0,
+            ReduceFn::Min => f64::INFINITY,
+            ReduceFn::Max => f64::NEG_INFINITY,
+        }
+    }
+
+    /// Joins two partial results. Of two equal ones (0 and -0) the second is taken, as kernels do: `f64::min`
+    /// leaves that to the machine.
+    pub fn combine(self, a: f64, b: f64) -> f64 {
+        match self {
+            ReduceFn::Sum => a + b,
+            _ if a.is_nan() => a,
+            ReduceFn::Min if a < b => a,
+            ReduceFn::Max if a > b => a,
+            ReduceFn::Min | ReduceFn::Max => b,
+        }
+    }
+}
+
 /// The signature of a compiled kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KernelInfo {

@@ -225,8 +225,10 @@ impl BinaryFn {
             BinaryFn::Pow => libm::pow(a, b),
             BinaryFn::Min if a.is_nan() || b.is_nan() => f64::NAN,
             BinaryFn::Max if a.is_nan() || b.is_nan() => f64::NAN,
-            BinaryFn::Min => a.min(b),
-            BinaryFn::Max => a.max(b),
+            // `f64::min` leaves the sign of a zero to the machine; of two equal ones the second is taken.
+            BinaryFn::Min if a < b => a,
+            BinaryFn::Max if a > b => a,
+            BinaryFn::Min | BinaryFn::Max => b,
             BinaryFn::Eq => f64::from(a == b),
             BinaryFn::Ne => f64::from(a != b),
             BinaryFn::Lt => f64::from(a < b),

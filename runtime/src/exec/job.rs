@@ -198,7 +198,7 @@ struct Combined {
 impl<'p> ReduceJob<'p> {
     fn new(launches: Vec<Launch<'p>>, results: &'p [StatId]) -> ReduceJob<'p> {
         let functions = launches.first().map_or(&[][..], |l| &l.info.reductions[..]);
-        let totals = functions.iter().map(|f| (*f, start(*f))).collect();
+        let totals = functions.iter().map(|f| (*f, f.identity())).collect();
         let tiles = offsets(launches.iter().map(|l| l.tiling.count()));
         ReduceJob { launches, tiles, results, combined: Mutex::new(Combined { next: 0, early: BTreeMap::new(), totals }) }
     }
@@ -234,27 +234,9 @@ impl Combined {
         self.next += 1;
         for row in partials.chunks_exact(self.totals.len().max(1)) {
             for ((f, total), x) in self.totals.iter_mut().zip(row) {
-                *total = combine(*f, *total, *x);
+                *total = f.combine(*total, *x);
             }
         }
-    }
-}
-
-/// The value of a reduction over nothing.
-fn start(f: ReduceFn) -> f64 {
-    match f {
-        ReduceFn::Sum => 0.0,
-        ReduceFn::Min => f64::INFINITY,
-        ReduceFn::Max => f64::NEG_INFINITY,
-    }
-}
-
-fn combine(f: ReduceFn, a: f64, b: f64) -> f64 {
-    match f {
-        ReduceFn::Sum => a + b,
-        _ if a.is_nan() || b.is_nan() => f64::NAN,
-        ReduceFn::Min => a.min(b),
-        ReduceFn::Max => a.max(b),
     }
 }
 

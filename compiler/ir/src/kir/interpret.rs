@@ -17,7 +17,7 @@ pub unsafe fn interpret(kernel: &Kernel, args: &KernelArgs) {
     let kernel = expand(kernel.clone());
     let mut vals = vec![0u32; kernel.body.len()];
     for row in 0..args.rows {
-        let mut lanes: Vec<[f64; LANES]> = kernel.reductions.iter().map(|(f, _)| [identity(*f); LANES]).collect();
+        let mut lanes: Vec<[f64; LANES]> = kernel.reductions.iter().map(|(f, _)| [f.identity(); LANES]).collect();
         for col in 0..args.cols {
             let at = Place { row, col, entry: row * args.cols + col };
             for i in 0..kernel.body.len() {
@@ -31,7 +31,7 @@ pub unsafe fn interpret(kernel: &Kernel, args: &KernelArgs) {
             }
             for (lanes, (f, val)) in lanes.iter_mut().zip(&kernel.reductions) {
                 let lane = &mut lanes[col as usize % LANES];
-                *lane = combine(*f, *lane, f64::from(value(*val)));
+                *lane = f.combine(*lane, f64::from(value(*val)));
             }
         }
         for (k, (lanes, (f, _))) in lanes.iter().zip(&kernel.reductions).enumerate() {
@@ -52,44 +52,13 @@ struct Place {
     entry: u64,
 }
 
-/// What a reduction starts from.
-fn identity(f: ReduceFn) -> f64 {
-    match f {
-        ReduceFn::Sum => 0.0,
-        ReduceFn::Min => f64::INFINITY,
-        ReduceFn::Max => f64::NEG_INFINITY,
-    }
-}
-
-fn combine(f: ReduceFn, a: f64, b: f64) -> f64 {
-    match f {
-        ReduceFn::Sum => a + b,
-        ReduceFn::Min | ReduceFn::Max if a.is_nan() => a,
-        // The second side wins where they are equal or it is NaN, as in the x86 instructions.
-        ReduceFn::Min => {
-            if a < b {
-                a
-            } else {
-                b
-            }
-        }
-        ReduceFn::Max => {
-            if a > b {
-                a
-            } else {
-                b
-            }
-        }
-    }
-}
-
 /// The lanes together: pairwise, halves first.
 fn fold(f: ReduceFn, mut lanes: [f64; LANES]) -> f64 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;
         for j in 0..width {
-            lanes[j] = combine(f, lanes[j], lanes[j + width]);
+            lanes[j] = f.combine(lanes[j], lanes[j + width]);
         }
     }
     lanes[0]

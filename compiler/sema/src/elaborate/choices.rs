@@ -307,7 +307,7 @@ impl<'p> Cx<'p> {
         Ok(())
     }
 
-    /// Reports `--set` and `--model` that fit nothing in the recipe, and applies `--out`.
+    /// Reports `--set` and `--model` that fit nothing in the recipe.
     pub(super) fn check_answers(&mut self) {
         for (name, _) in &self.answers.set {
             if !self.decisions.contains(name) {
@@ -319,15 +319,6 @@ impl<'p> Cx<'p> {
             // A checkpoint that could not be opened is not listed; then the name may well be right.
             if !known.contains(name) && !self.findings.has_errors() {
                 self.unknown_answer("--model", "checkpoint", name, &known);
-            }
-        }
-        if let Some(out) = &self.answers.out {
-            match self.graph.outputs.as_mut_slice() {
-                [only] => only.path = out.clone(),
-                outputs => {
-                    let message = format!("`--out` is for recipes with one `save`, and this one has {}", outputs.len());
-                    self.report(Diagnostic::without_place(codes::BAD_ANSWER, message));
-                }
             }
         }
     }

@@ -55,8 +55,6 @@ pub struct Answers {
     pub set: Vec<(String, String)>,
     /// `--model name=PATH`; the paths are absolute.
     pub models: Vec<(String, String)>,
-    /// `--out PATH`.
-    pub out: Option<String>,
 }
 
 /// A `test` item: holds where `node` is 1 in every entry.

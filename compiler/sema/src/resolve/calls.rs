@@ -242,7 +242,7 @@ impl Resolver<'_> {
             return;
         }
         let mut d = Diagnostic::new(UNKNOWN_NAME, format!("unknown function `{name}`"), span, "not defined here");
-        if let Some(file) = self.library_file_with(name) {
+        if let Some(file) = self.module_with(name) {
             d = d.help(format!("add `use {file}.{name}`"));
             if let Some((at, before, after)) = self.place_for_use(self.body.file) {
                 d = d.fix(format!("add `use {file}.{name}`"), at, format!("{before}use {file}.{name}{after}"));

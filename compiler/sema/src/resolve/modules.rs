@@ -166,7 +166,7 @@ impl Resolver<'_> {
     }
 
     /// The library file that has a function of this name, if the recipe could use it.
-    pub(super) fn library_file_with(&mut self, name: &str) -> Option<String> {
+    pub(super) fn module_with(&mut self, name: &str) -> Option<String> {
         let known = match self.modules.module(&["std".to_string()]) {
             Err(missing) => missing.known,
             Ok(_) => Vec::new(),
