@@ -9,9 +9,11 @@
 mod dtype;
 mod kernel;
 mod plan;
+mod routine;
 mod scalar;
 
 pub use dtype::DType;
 pub use kernel::{BLOCK, KernelArgs, KernelFn, LANES};
 pub use plan::*;
+pub use routine::Routine;
 pub use scalar::{BinaryFn, ScalarId, ScalarOp, SettingId, StatId, UnaryFn};

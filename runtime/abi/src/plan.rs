@@ -2,13 +2,13 @@
 //!
 //! Made by `opt`, carried inside built executables (encoded with postcard), run by `runtime`.
 //! Invariants (held by [`crate::Plan`]'s verifier in `opt`): every index is in range; a step uses only
-//! statistics that earlier steps produce; the targets of all steps tile every output tensor exactly once;
-//! views stay inside their tensors.
+//! statistics that earlier steps produce; the targets of all steps tile every output tensor and every temporary
+//! exactly once; a step reads only temporaries that earlier steps have filled; views stay inside their tensors.
 //!
 //! Not here: file offsets. A plan names tensors; the runtime finds them in the headers when it starts, so
 //! a checkpoint may be replaced by another of the same schema (`--model name=PATH`).
 
-use crate::{DType, ScalarId, ScalarOp, SettingId, StatId};
+use crate::{DType, Routine, ScalarId, ScalarOp, SettingId, StatId};
 use serde::{Deserialize, Serialize};
 
 /// Everything a run needs but the kernels' code.
@@ -17,6 +17,8 @@ pub struct Plan {
     pub recipe: Recipe,
     pub checkpoints: Vec<Checkpoint>,
     pub sources: Vec<Source>,
+    /// Tensors that live in memory between the step that fills them and the last that reads them.
+    pub temps: Vec<Temp>,
     pub settings: Vec<Setting>,
     pub constraints: Vec<Constraint>,
     /// The scalar graph; operands come before their users.
@@ -56,6 +58,29 @@ pub struct Source {
     pub name: String,
     pub dtype: DType,
     pub shape: Vec<u64>,
+}
+
+/// A tensor of f32 in memory, row-major, made by one [`Step::Call`] or tiled by the maps of some steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Temp {
+    pub shape: Vec<u64>,
+}
+
+impl Temp {
+    /// Entries in it.
+    pub fn len(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory it takes.
+    pub fn bytes(&self) -> u64 {
+        4 * self.len()
+    }
 }
 
 /// A launch scalar that `--set` changes without compiling anything.
@@ -178,21 +203,35 @@ impl View {
     }
 }
 
-/// Entries of an input tensor.
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Origin {
+    /// An input tensor: index into [`Plan::sources`].
+    Source(u32),
+    /// Index into [`Plan::temps`]; its entries are f32.
+    Temp(u32),
+}
+
+/// Entries of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Read {
-    /// Index into [`Plan::sources`].
-    pub source: u32,
+    pub from: Origin,
     pub view: View,
 }
 
-/// Where results go: entries of an output tensor.
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sink {
+    /// A tensor of an output: index into [`Plan::outputs`] and into [`Output::tensors`].
+    Output { output: u32, tensor: u32 },
+    /// Index into [`Plan::temps`]; its entries are f32.
+    Temp(u32),
+}
+
+/// Where results go: entries of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Index into [`Plan::outputs`].
-    pub output: u32,
-    /// Index into [`Output::tensors`].
-    pub tensor: u32,
+    pub to: Sink,
     pub view: View,
 }
 
@@ -208,6 +247,14 @@ pub enum Step {
     Reduce { parts: Vec<Loop>, results: Vec<StatId> },
     /// Exact selection over all parts together. The kernels' stores are f32 keys, one per selection.
     Select { parts: Vec<Loop>, selections: Vec<Selection> },
+    /// A routine on whole temporaries. `results[k]` is where its k-th result goes, if anybody wants it.
+    Call {
+        routine: Routine,
+        inputs: Vec<u32>,
+        results: Vec<Option<u32>>,
+        /// `recipe.merge:3:14`, for what the routine has to say.
+        place: String,
+    },
 }
 
 /// The k-th largest key over all parts of a step, NaN counting as the largest.

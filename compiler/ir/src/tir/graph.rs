@@ -1,6 +1,6 @@
 //! The graph itself, built node by node.
 
-use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Setting, SettingId, Source, UnaryFn};
+use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::Span;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -92,6 +92,12 @@ pub enum Op {
         axis: u32,
         inputs: Rc<[NodeId]>,
     },
+    /// One result of a routine on whole tensors. Nodes that differ in `result` alone are one computation.
+    Call {
+        routine: Rc<Routine>,
+        result: u32,
+        inputs: Rc<[NodeId]>,
+    },
 }
 
 /// An operation with the shape of its result.
@@ -147,6 +153,8 @@ pub struct Graph {
     pub structural: Vec<(String, String)>,
     pub constraints: Vec<Constraint>,
     pub outputs: Vec<Output>,
+    /// `recipe.merge:3:14` of each [`Op::Call`], for what it has to say when it runs.
+    pub places: FxHashMap<NodeId, String>,
 }
 
 impl Graph {
@@ -229,14 +237,14 @@ impl Op {
             Op::Reduce { input, .. } | Op::Rank { input, .. } => vec![*input],
             Op::Kth { input, k, .. } | Op::TopMask { input, k, .. } => vec![*input, *k],
             Op::Slice { input, .. } | Op::Reshape { input } | Op::Transpose { input, .. } => vec![*input],
-            Op::Concat { inputs, .. } => inputs.to_vec(),
+            Op::Concat { inputs, .. } | Op::Call { inputs, .. } => inputs.to_vec(),
         }
     }
 
     /// Calls `f` for each node it reads, in order.
     pub fn each_operand(&self, mut f: impl FnMut(NodeId)) {
         match self {
-            Op::Concat { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
+            Op::Concat { inputs, .. } | Op::Call { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
             _ => drop(self.map_operands(|n| {
                 f(n);
                 n
@@ -260,6 +268,9 @@ impl Op {
             Op::Reshape { input } => Op::Reshape { input: f(*input) },
             Op::Transpose { input, perm } => Op::Transpose { input: f(*input), perm: perm.clone() },
             Op::Concat { axis, inputs } => Op::Concat { axis: *axis, inputs: inputs.iter().map(|n| f(*n)).collect() },
+            Op::Call { routine, result, inputs } => {
+                Op::Call { routine: routine.clone(), result: *result, inputs: inputs.iter().map(|n| f(*n)).collect() }
+            }
         }
     }
 }

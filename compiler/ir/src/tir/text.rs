@@ -5,7 +5,7 @@
 
 use super::parse_text::Parser;
 use super::{Graph, Node, NodeId, Op, Over};
-use merge_abi::{RandomKey, ReduceFn, Role};
+use merge_abi::{RandomKey, ReduceFn, Role, Routine};
 use std::fmt::Write;
 
 /// The graph as text.
@@ -84,8 +84,31 @@ pub fn line(id: NodeId, node: &Node) -> String {
             let words: Vec<String> = inputs.iter().map(|i| format!("%{}", i.0)).collect();
             format!("concat {axis} {}", words.join(" "))
         }
+        Op::Call { routine, result, inputs } => {
+            let mut words = vec![format!("call {}", settled(routine)), result.to_string()];
+            words.extend(inputs.iter().map(|i| format!("%{}", i.0)));
+            words.join(" ")
+        }
     };
     format!("%{} = {body} : {}", id.0, list(&node.shape))
+}
+
+/// A routine with what the recipe settles about it.
+fn settled(routine: &Routine) -> String {
+    let name = routine.name();
+    match routine {
+        Routine::Svd { rank } => format!("{name} {rank}"),
+        Routine::Sort { largest_first } | Routine::SortIndex { largest_first } | Routine::Rank { largest_first } => {
+            format!("{name} {}", if *largest_first { "down" } else { "up" })
+        }
+        Routine::Take { axis } => format!("{name} {axis}"),
+        Routine::Scatter { axis, len } => format!("{name} {axis} {len}"),
+        Routine::Indices { count } => format!("{name} {count}"),
+        Routine::Assignment { maximize } => format!("{name} {}", if *maximize { "most" } else { "least" }),
+        Routine::KMeans { k, key } => format!("{name} {k} {}", random(key)),
+        Routine::Permutation { n, key } => format!("{name} {n} {}", random(key)),
+        _ => name.to_owned(),
+    }
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -97,6 +97,11 @@ fn check(graph: &Graph, id: NodeId, node: &Node) -> Result<(), String> {
             demand(inputs.iter().all(|i| fits(of(*i))), "the parts do not fit side by side")?;
             demand(inputs.iter().map(|i| of(*i)[axis]).sum::<u64>() == shape[axis], "the parts do not fill the axis")
         }
+        Op::Call { routine, result, inputs } => {
+            let shapes: Vec<&[u64]> = inputs.iter().map(|i| of(*i)).collect();
+            let results = routine.results(&shapes)?;
+            demand(results.get(*result as usize).is_some_and(|r| r[..] == *shape), "the routine gives another shape")
+        }
     }
 }
 
