@@ -21,6 +21,7 @@ pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod rng;
+pub mod routines;
 pub mod scalars;
 pub mod schema_text;
 pub mod select;

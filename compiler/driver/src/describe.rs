@@ -19,11 +19,15 @@ pub fn describe_plan(analysis: &Analysis, compiled: &Compiled, options: &Options
     text += &merge_opt::print_plan(&compiled.plan);
     let _ = writeln!(
         text,
-        "cost\n  read {}, write {}, peak memory {} of {}, {} threads",
+        "cost\n  read {}, write {}, peak memory {} of {}{}, {} threads",
         human(estimate.bytes_read),
         human(estimate.bytes_written),
         human(estimate.peak_memory),
         human(options.memory),
+        match estimate.temporaries {
+            0 => String::new(),
+            bytes => format!(" besides {} of tensors held whole", human(bytes)),
+        },
         estimate.threads
     );
     Ok(text)

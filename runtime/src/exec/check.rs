@@ -1,8 +1,8 @@
 //! Whether a plan fits its kernels. Compiled code trusts its arguments, so this is what makes calling it sound.
 
-use super::{inputs::Inputs, tile::kinds};
+use super::{inputs::Inputs, reader::dtype, temps::Uses, tile::kinds};
 use crate::Error;
-use merge_abi::{Access, DType, KernelFn, Loop, Operand, Plan, Read, RowPhaseKind, Step, Target, View};
+use merge_abi::{Access, DType, KernelFn, Loop, Operand, Origin, Plan, Read, Routine, RowPhaseKind, Sink, Step, Target, View};
 
 /// Compares every step with the signatures of its kernels and with the tensors it reads and writes.
 ///
@@ -15,6 +15,51 @@ pub(crate) fn check(plan: &Plan, kernels: &[KernelFn], inputs: &Inputs) -> Resul
     for (index, step) in plan.steps.iter().enumerate() {
         check_step(plan, inputs, step).map_err(|what| Error::internal(format!("step {index} of the plan: {what}")))?;
     }
+    check_temps(plan).map_err(|what| Error::internal(format!("the plan's temporaries: {what}")))
+}
+
+/// Whether every temporary is complete before it is read: written as often as it has entries, by steps that come earlier.
+/// That the parts of several maps are disjoint is the promise of the plan's verifier.
+fn check_temps(plan: &Plan) -> Result<(), String> {
+    let mut missing: Vec<u64> = plan.temps.iter().map(merge_abi::Temp::len).collect();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let uses = Uses::of(plan, step);
+        if let Some(t) = uses.reads.iter().find(|t| missing[**t as usize] > 0) {
+            return Err(format!("step {index} reads temporary {t} before it is complete"));
+        }
+        let lens = match step {
+            Step::Copy { to, .. } | Step::Map { to, .. } => vec![(to.to, to.view.len())],
+            Step::Call { results, .. } => {
+                results.iter().flatten().map(|t| (Sink::Temp(*t), plan.temps[*t as usize].len())).collect()
+            }
+            Step::Reduce { .. } | Step::Select { .. } => vec![],
+        };
+        for (to, len) in lens {
+            let Sink::Temp(t) = to else { continue };
+            let left = &mut missing[t as usize];
+            *left = left.checked_sub(len).ok_or_else(|| format!("step {index} writes more of temporary {t} than there is"))?;
+        }
+    }
+    match missing.iter().position(|m| *m > 0) {
+        Some(t) => Err(format!("temporary {t} is never complete")),
+        None => Ok(()),
+    }
+}
+
+fn check_call(plan: &Plan, routine: &Routine, inputs: &[u32], results: &[Option<u32>]) -> Result<(), String> {
+    let temp = |t: &u32| plan.temps.get(*t as usize).map(|t| &*t.shape).ok_or_else(|| "a temporary out of range".to_owned());
+    let shapes = inputs.iter().map(temp).collect::<Result<Vec<_>, String>>()?;
+    let given = routine.results(&shapes)?;
+    if given.len() != results.len() {
+        return Err(format!("`{}` gives {} results, and the step takes {}", routine.name(), given.len(), results.len()));
+    }
+    for (shape, result) in given.iter().zip(results) {
+        if let Some(t) = result
+            && temp(t)? != shape
+        {
+            return Err(format!("`{}` gives {shape:?}, and temporary {t} is not", routine.name()));
+        }
+    }
     Ok(())
 }
 
@@ -26,8 +71,7 @@ fn check_step(plan: &Plan, inputs: &Inputs, step: &Step) -> Result<(), String> {
     match step {
         Step::Copy { from, to } => {
             check_read(plan, inputs, from)?;
-            let (dtype, len) = (inputs.sources[from.source as usize].dtype, from.view.len());
-            check_target(plan, to, dtype, len)
+            check_target(plan, to, dtype(plan, from.from), from.view.len())
         }
         Step::Map { body, to } => {
             check_loop(plan, inputs, body)?;
@@ -62,6 +106,7 @@ fn check_step(plan: &Plan, inputs: &Inputs, step: &Step) -> Result<(), String> {
             }
             Ok(())
         }
+        Step::Call { routine, inputs, results, .. } => check_call(plan, routine, inputs, results),
     }
 }
 
@@ -158,22 +203,43 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
                 read.view.len()
             ));
         }
-        if want != Access::PerRow && dtype != inputs.sources[read.source as usize].dtype {
-            return Err(format!("kernel `{symbol}` takes {dtype}, and `{}` is not", plan.sources[read.source as usize].name));
+        if want != Access::PerRow && dtype != self::dtype(plan, read.from) {
+            return Err(format!("kernel `{symbol}` takes {dtype}, and it is given {}", self::dtype(plan, read.from)));
         }
     }
     Ok(())
 }
 
 fn check_read(plan: &Plan, inputs: &Inputs, read: &Read) -> Result<(), String> {
-    let source = plan.sources.get(read.source as usize).filter(|_| (read.source as usize) < inputs.sources.len());
-    let source = source.ok_or("a source out of range")?;
-    check_view(&read.view, source.shape.iter().product(), &source.name)
+    match read.from {
+        Origin::Source(source) => {
+            let opened = (source as usize) < inputs.sources.len();
+            let source = plan.sources.get(source as usize).filter(|_| opened).ok_or("a source out of range")?;
+            check_view(&read.view, source.shape.iter().product(), &source.name)
+        }
+        Origin::Temp(temp) => {
+            let entries = plan.temps.get(temp as usize).ok_or("a temporary out of range")?.len();
+            check_view(&read.view, entries, "a temporary")
+        }
+    }
 }
 
 fn check_target(plan: &Plan, to: &Target, dtype: DType, len: u64) -> Result<(), String> {
-    let output = plan.outputs.get(to.output as usize).ok_or("an output out of range")?;
-    let tensor = output.tensors.get(to.tensor as usize).ok_or("an output tensor out of range")?;
+    if !is_injective(&to.view) {
+        return Err("a target visits an entry twice".to_owned());
+    }
+    let (output, tensor) = match to.to {
+        Sink::Output { output, tensor } => (output, tensor),
+        Sink::Temp(t) => {
+            let temp = plan.temps.get(t as usize).ok_or("a temporary out of range")?;
+            if dtype != DType::F32 || to.view.len() != len {
+                return Err(format!("temporary {t} is written with {} entries of {dtype}", to.view.len()));
+            }
+            return check_view(&to.view, temp.len(), "a temporary");
+        }
+    };
+    let output = plan.outputs.get(output as usize).ok_or("an output out of range")?;
+    let tensor = output.tensors.get(tensor as usize).ok_or("an output tensor out of range")?;
     if tensor.dtype != dtype || to.view.len() != len {
         return Err(format!("`{}` is written with {} entries of {dtype}", tensor.name, to.view.len()));
     }
@@ -189,4 +255,18 @@ fn check_view(view: &View, entries: u64, name: &str) -> Result<(), String> {
         Some(last) if last < entries => Ok(()),
         _ => Err(format!("a view leaves `{name}`")),
     }
+}
+
+/// Whether a view visits every entry at most once: each stride goes beyond all that smaller ones reach. (There are
+/// injective views of other kinds; plans do not write through them.)
+fn is_injective(view: &View) -> bool {
+    let mut dims: Vec<(u64, u64)> = view.dims.iter().copied().filter(|d| d.0 > 1).collect();
+    dims.sort_unstable_by_key(|d| d.1);
+    let mut reach = 0u64;
+    view.is_empty()
+        || dims.into_iter().all(|(len, stride)| {
+            let beyond = stride > reach;
+            reach = reach.saturating_add((len - 1).saturating_mul(stride));
+            beyond
+        })
 }

@@ -1,9 +1,9 @@
 //! What a run would take, from the plan alone.
 
 use super::{
-    Shares,
-    schedule::{LARGE_SELECTIONS, step_bytes},
-    select,
+    Shares, reader,
+    schedule::{LARGE_SELECTIONS, Traffic},
+    select, temps,
     tile::{Need, Tiling},
     view::SPAN,
     work::keys_at_once,
@@ -16,6 +16,8 @@ use merge_abi::{Loop, Plan, Step};
 pub struct Estimate {
     /// Most bytes of buffers and collected keys at any time.
     pub peak_memory: u64,
+    /// Most bytes of temporaries and of what routines need besides, at any time; not part of `peak_memory`.
+    pub temporaries: u64,
     /// In one pass of each step; a selection whose sample misleads it makes more.
     pub bytes_read: u64,
     pub bytes_written: u64,
@@ -43,7 +45,7 @@ pub fn estimate(plan: &Plan, memory: u64, threads: Option<usize>) -> Result<Esti
     let mut all = Estimate { threads: shares.threads, ..Estimate::default() };
     let (mut worker, mut collected) = (0, 0);
     for step in &plan.steps {
-        let (bytes_read, bytes_written) = step_bytes(plan, step);
+        let Traffic { read: bytes_read, written: bytes_written, .. } = Traffic::of(plan, step);
         let (mut tiles, mut tile_bytes, mut beside) = (0, 0, 0);
         let mut visit = |body: &Loop, stores: bool| {
             let info = &plan.kernels[body.kernel as usize];
@@ -60,11 +62,13 @@ pub fn estimate(plan: &Plan, memory: u64, threads: Option<usize>) -> Result<Esti
         };
         match step {
             Step::Copy { from, .. } => {
-                let size = plan.sources[from.source as usize].dtype.size();
+                let size = reader::dtype(plan, from.from).size();
                 tile_bytes = shares.wish.min(from.view.len() * size);
                 tiles = (from.view.len() * size).div_ceil(shares.wish);
             }
             Step::Map { body, .. } => visit(body, true),
+            // Its inputs and results are temporaries.
+            Step::Call { .. } => tiles = 1,
             Step::Reduce { parts, .. } => parts.iter().for_each(|p| visit(p, false)),
             Step::Select { parts, selections } => {
                 parts.iter().for_each(|p| visit(p, false));
@@ -84,6 +88,7 @@ pub fn estimate(plan: &Plan, memory: u64, threads: Option<usize>) -> Result<Esti
         all.bytes_written += bytes_written;
         all.steps.push(StepEstimate { bytes_read, bytes_written, tiles, tile_bytes });
     }
+    all.temporaries = temps::peak(plan, shares.threads as u64, memory);
     if !plan.steps.is_empty() {
         all.peak_memory = shares.threads as u64 * (worker + SPAN as u64) + LARGE_SELECTIONS as u64 * collected;
     }

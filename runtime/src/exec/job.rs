@@ -1,18 +1,21 @@
 //! A step made ready, cut into tasks that any worker may take in any order.
 
 use super::{
+    call::CallJob,
     finite::count_non_finite,
     launch::Place,
     launch::{Launch, Setup},
+    reader::Reader,
     select::SelectJob,
+    temps::{Memory, Temps},
     view::write_view,
-    work::{Bench, Totals, read_tensor},
+    work::{Bench, Totals},
 };
 use crate::{Error, output::Writer, scalars::Scalars};
-use merge_abi::{Access, BLOCK, Read, ReduceFn, StatId, Step, Target, View};
+use merge_abi::{Access, BLOCK, ReduceFn, Sink, StatId, Step, Target, View};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// What tasks of all steps share.
@@ -24,49 +27,69 @@ pub(crate) struct World<'r> {
 
 /// What comes after the last task of a round.
 pub(crate) enum Next {
-    /// The step is done; these statistics are known now.
-    Done(Vec<(StatId, f64)>),
+    /// The step is done.
+    Done(Found),
     /// So many tasks more.
     Round(u64),
 }
 
+/// What a step found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub stats: Vec<(StatId, f64)>,
+    /// Temporaries that a call gave.
+    pub temps: Vec<(u32, Vec<f32>)>,
+}
+
 /// A step made ready.
 pub(crate) enum Job<'p> {
-    Copy(CopyJob<'p>),
+    Copy(CopyJob),
     Map(Box<MapJob<'p>>),
     Reduce(ReduceJob<'p>),
     Select(Box<SelectJob<'p>>),
+    Call(CallJob<'p>),
 }
 
 impl<'p> Job<'p> {
-    /// None while a statistic that the step needs is unknown.
+    /// None while a statistic that the step needs is unknown, or a temporary incomplete.
     ///
     /// # Errors
     /// Of the world, where the memory does not suffice.
-    pub fn new(setup: &Setup<'p>, step: &'p Step, scalars: &mut Scalars<'_>) -> Result<Option<Job<'p>>, Error> {
-        let launches = |parts: &'p [merge_abi::Loop], scalars: &mut Scalars<'_>| {
-            parts.iter().map(|part| Launch::new(setup, part, false, scalars)).collect::<Result<Option<Vec<_>>, Error>>()
+    pub fn new(
+        setup: &Setup<'p>,
+        index: usize,
+        scalars: &mut Scalars<'_>,
+        temps: &mut Temps<'_>,
+    ) -> Result<Option<Job<'p>>, Error> {
+        let launches = |parts: &'p [merge_abi::Loop], scalars: &mut Scalars<'_>, temps: &Temps<'_>| {
+            parts.iter().map(|part| Launch::new(setup, part, false, scalars, temps)).collect::<Result<Option<Vec<_>>, Error>>()
         };
-        Ok(match step {
-            Step::Copy { from, to } => {
-                let size = setup.inputs.sources[from.source as usize].dtype.size();
-                let each = (setup.wish / size).max(BLOCK);
-                Some(Job::Copy(CopyJob {
-                    from,
-                    view: from.view.simplified(),
-                    to: Destination::new(to, size),
-                    len: from.view.len(),
-                    each,
-                }))
-            }
-            Step::Map { body, to } => Launch::new(setup, body, true, scalars)?.map(|launch| {
-                let size = launch.info.stores[0].size();
-                Job::Map(Box::new(MapJob { launch, to: Destination::new(to, size) }))
-            }),
+        Ok(match &setup.plan.steps[index] {
+            Step::Copy { from, to } => match Reader::new(setup, temps, from) {
+                Some(read) => {
+                    let size = read.dtype.size();
+                    let each = (setup.wish / size).max(BLOCK);
+                    Some(Job::Copy(CopyJob { read, to: Destination::new(to, size, temps)?, len: from.view.len(), each }))
+                }
+                None => None,
+            },
+            Step::Map { body, to } => match Launch::new(setup, body, true, scalars, temps)? {
+                Some(launch) => {
+                    let size = launch.info.stores[0].size();
+                    Some(Job::Map(Box::new(MapJob { launch, to: Destination::new(to, size, temps)? })))
+                }
+                None => None,
+            },
             Step::Reduce { parts, results } => {
-                launches(parts, scalars)?.map(|launches| Job::Reduce(ReduceJob::new(launches, results)))
+                launches(parts, scalars, temps)?.map(|launches| Job::Reduce(ReduceJob::new(launches, results)))
             }
-            Step::Select { parts, selections } => match launches(parts, scalars)? {
+            Step::Call { routine, inputs, results, place } => {
+                CallJob::new(setup, temps, routine, inputs, results, place).map(|job| {
+                    temps.begin_call(index);
+                    Job::Call(job)
+                })
+            }
+            Step::Select { parts, selections } => match launches(parts, scalars, temps)? {
                 Some(launches) => SelectJob::new(setup, launches, selections, scalars).map(|job| Job::Select(Box::new(job))),
                 None => None,
             },
@@ -80,6 +103,7 @@ impl<'p> Job<'p> {
             Job::Map(job) => job.launch.tiling.count(),
             Job::Reduce(job) => job.tiles.last().copied().unwrap_or(0),
             Job::Select(job) => job.first_round(),
+            Job::Call(_) => 1,
         }
     }
 
@@ -93,6 +117,7 @@ impl<'p> Job<'p> {
             Job::Map(job) => job.run(world, bench, task),
             Job::Reduce(job) => job.run(world, bench, task),
             Job::Select(job) => job.run(world, bench, task),
+            Job::Call(job) => job.run(world),
         }
     }
 
@@ -102,55 +127,73 @@ impl<'p> Job<'p> {
     /// Of the world.
     pub fn finish(&self, world: &World<'_>, bench: &mut Bench) -> Result<Next, Error> {
         match self {
-            Job::Copy(_) | Job::Map(_) => Ok(Next::Done(Vec::new())),
-            Job::Reduce(job) => Ok(Next::Done(job.results())),
+            Job::Copy(_) | Job::Map(_) => Ok(Next::Done(Found::default())),
+            Job::Reduce(job) => Ok(Next::Done(Found { stats: job.results(), ..Found::default() })),
             Job::Select(job) => job.finish(world, bench),
+            Job::Call(job) => Ok(Next::Done(Found { temps: job.results(), ..Found::default() })),
         }
     }
 }
 
 /// Where a step's results go.
-pub(crate) struct Destination<'p> {
-    target: &'p Target,
+pub(crate) struct Destination {
+    into: Into,
     view: View,
     size: u64,
 }
 
-impl<'p> Destination<'p> {
-    fn new(target: &'p Target, size: u64) -> Destination<'p> {
-        Destination { target, view: target.view.simplified(), size }
+enum Into {
+    Output { output: usize, tensor: usize },
+    Temp(Arc<Memory>),
+}
+
+impl Destination {
+    fn new(target: &Target, size: u64, temps: &mut Temps<'_>) -> Result<Destination, Error> {
+        let into = match target.to {
+            Sink::Output { output, tensor } => Into::Output { output: output as usize, tensor: tensor as usize },
+            Sink::Temp(temp) => Into::Temp(temps.filling(temp)?),
+        };
+        Ok(Destination { into, view: target.view.simplified(), size })
     }
 
     fn write(&self, world: &World<'_>, start: u64, data: &[u8], span: &mut super::buffer::Buffer) -> Result<(), Error> {
-        let (output, tensor) = (self.target.output as usize, self.target.tensor as usize);
-        write_view(&self.view, self.size, start, data, span, &mut |entry, bytes| {
-            world.writer.write_at(output, tensor, entry * self.size, bytes)
-        })?;
-        Totals::add(&world.totals.written, data.len() as u64);
-        Ok(())
+        match &self.into {
+            Into::Output { output, tensor } => {
+                write_view(&self.view, self.size, start, data, span, &mut |entry, bytes| {
+                    world.writer.write_at(*output, *tensor, entry * self.size, bytes)
+                })?;
+                Totals::add(&world.totals.written, data.len() as u64);
+                Ok(())
+            }
+            Into::Temp(memory) => write_view(&self.view, self.size, start, data, span, &mut |entry, bytes| {
+                // SAFETY: tiles of a step are disjoint, targets of a plan are, a view of a target visits no entry twice
+                // (`check` looked), and nobody reads a temporary before the steps that write it are done.
+                unsafe { memory.write(entry, bytes) };
+                Ok(())
+            }),
+        }
     }
 }
 
 /// Bytes that go over unchanged.
-pub(crate) struct CopyJob<'p> {
-    from: &'p Read,
-    view: View,
-    to: Destination<'p>,
+pub(crate) struct CopyJob {
+    read: Reader,
+    to: Destination,
     len: u64,
     /// Entries of a task.
     each: u64,
 }
 
-impl CopyJob<'_> {
+impl CopyJob {
     fn run(&self, world: &World<'_>, bench: &mut Bench, task: u64) -> Result<(), Error> {
         let start = task * self.each;
         let bytes = (self.each.min(self.len - start) * self.to.size) as usize;
         bench.tile.reserve(bytes);
-        let inputs = world.setup.inputs;
-        bench.read += read_tensor(inputs, self.from, &self.view, start, bench.tile.bytes_mut(0, bytes), &mut bench.span)?;
+        bench.read += self.read.read(world.setup.inputs, start, bench.tile.bytes_mut(0, bytes), &mut bench.span)?;
         let data = bench.tile.bytes(0, bytes);
-        let source = self.from.source as usize;
-        Totals::add(&world.totals.non_finite[source], count_non_finite(inputs.sources[source].dtype, data));
+        if let Some(source) = self.read.source() {
+            Totals::add(&world.totals.non_finite[source], count_non_finite(self.read.dtype, data));
+        }
         self.to.write(world, start, data, &mut bench.span)
     }
 }
@@ -158,7 +201,7 @@ impl CopyJob<'_> {
 /// A kernel whose store is written out.
 pub(crate) struct MapJob<'p> {
     launch: Launch<'p>,
-    to: Destination<'p>,
+    to: Destination,
 }
 
 impl MapJob<'_> {
@@ -167,10 +210,11 @@ impl MapJob<'_> {
         let tile = launch.tiling.tile(task);
         bench.load(world.setup.inputs, launch, &tile)?;
         for place in &launch.places {
-            if let Place::Tensor { read, access: Access::Dense, at, .. } = place {
-                let dtype = world.setup.inputs.sources[read.source as usize].dtype;
-                let data = bench.tile.bytes(*at, (tile.len() * dtype.size()) as usize);
-                Totals::add(&world.totals.non_finite[read.source as usize], count_non_finite(dtype, data));
+            if let Place::Tensor { read, access: Access::Dense, at } = place
+                && let Some(source) = read.source()
+            {
+                let data = bench.tile.bytes(*at, (tile.len() * read.dtype.size()) as usize);
+                Totals::add(&world.totals.non_finite[source], count_non_finite(read.dtype, data));
             }
         }
         bench.run(launch, &tile);

@@ -3,10 +3,14 @@
 use super::{
     buffer::Carve,
     inputs::Inputs,
+    reader::Reader,
+    temps::Temps,
     tile::{Need, Tiling, kinds},
 };
 use crate::{Error, output::human, rng, scalars::Scalars, select};
-use merge_abi::{Access, Cut, KernelFn, KernelInfo, Loop, Operand, Plan, RandomKey, Read, RowPhaseKind, RowPick, ScalarId, View};
+use merge_abi::{
+    Access, Cut, KernelFn, KernelInfo, Loop, Operand, Origin, Plan, RandomKey, Read, RowPhaseKind, RowPick, ScalarId,
+};
 
 /// What all launches of a run share.
 pub(crate) struct Setup<'p> {
@@ -22,9 +26,9 @@ pub(crate) struct Setup<'p> {
 }
 
 /// An operand in a tile.
-pub(crate) enum Place<'p> {
+pub(crate) enum Place {
     /// Read from a tensor.
-    Tensor { read: &'p Read, view: View, access: Access, at: usize },
+    Tensor { read: Reader, access: Access, at: usize },
     /// Found by a phase, at this place.
     Value { at: usize },
 }
@@ -64,7 +68,7 @@ pub(crate) struct Launch<'p> {
     pub info: &'p KernelInfo,
     pub code: KernelFn,
     pub tiling: Tiling,
-    pub places: Vec<Place<'p>>,
+    pub places: Vec<Place>,
     pub strides: Vec<Stride>,
     pub arguments: Arguments,
     pub phases: Vec<Phase<'p>>,
@@ -77,11 +81,17 @@ pub(crate) struct Launch<'p> {
 }
 
 impl<'p> Launch<'p> {
-    /// None while a scalar that the loop needs is unknown. `stores` is whether results are kept in the tile.
+    /// None while a scalar that the loop needs is unknown or a temporary incomplete. `stores` is whether results are kept in the tile.
     ///
     /// # Errors
     /// Of the world, where a row does not fit into memory.
-    pub fn new(setup: &Setup<'p>, body: &'p Loop, stores: bool, scalars: &mut Scalars<'_>) -> Result<Option<Launch<'p>>, Error> {
+    pub fn new(
+        setup: &Setup<'p>,
+        body: &'p Loop,
+        stores: bool,
+        scalars: &mut Scalars<'_>,
+        temps: &Temps<'_>,
+    ) -> Result<Option<Launch<'p>>, Error> {
         let plan = setup.plan;
         let Some(arguments) = Arguments::new(setup, &body.params, &body.keys, &body.cuts, scalars) else { return Ok(None) };
         let kinds = kinds(body, &plan.kernels);
@@ -109,22 +119,24 @@ impl<'p> Launch<'p> {
             let code = setup.kernels[phase.kernel as usize];
             phases.push(Phase { code, info, operands: &phase.operands, arguments, picks, values, strides });
         }
-        let places = body
+        let places: Option<Vec<Place>> = body
             .operands
             .iter()
             .zip(&kinds)
             .map(|(operand, (dtype, access))| match operand {
-                Operand::RowValue { phase, value } => Place::Value { at: phases[*phase as usize].values[*value as usize] },
+                Operand::RowValue { phase, value } => Some(Place::Value { at: phases[*phase as usize].values[*value as usize] }),
                 Operand::Dense(read) | Operand::PerRow(read) | Operand::PerCol(read) => {
                     let bytes = match access {
                         Access::Dense => dtype.size() * rows * cols,
                         Access::PerRow => 4 * rows,
                         Access::PerCol => dtype.size() * cols,
                     };
-                    Place::Tensor { read, view: read.view.simplified(), access: *access, at: carve.take(bytes) }
+                    let at = carve.take(bytes);
+                    Some(Place::Tensor { read: Reader::new(setup, temps, read)?, access: *access, at })
                 }
             })
             .collect();
+        let Some(places) = places else { return Ok(None) };
         let kept = if stores { &info.stores[..] } else { &[] };
         let stores = kept.iter().map(|d| carve.take(d.size() * rows * cols)).collect();
         let keys = carve.take(if need.per_key > 0 { need.per_key * super::work::keys_at_once(cols) } else { 0 });
@@ -171,7 +183,7 @@ impl Arguments {
 
 fn too_long(plan: &Plan, body: &Loop, bytes: u64, most: u64) -> Error {
     let name = body.operands.iter().find_map(|o| match o {
-        Operand::Dense(read) => Some(&plan.sources[read.source as usize].name),
+        Operand::Dense(Read { from: Origin::Source(source), .. }) => Some(&plan.sources[*source as usize].name),
         _ => None,
     });
     let of = name.map_or(String::new(), |n| format!(" of tensor `{n}`"));

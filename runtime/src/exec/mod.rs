@@ -3,25 +3,31 @@
 //! Each worker takes one tile at a time through all of its stages, with buffers that it uses again, so that
 //! reading, computing and writing overlap between workers and a tile stays in the cache of one core.
 //! Invariants: the bytes written do not depend on the number of workers, the size of tiles or the memory;
-//! memory stays within [`Options::memory`]; nothing has its final name before everything is written.
+//! buffers stay within [`Options::memory`]; nothing has its final name before everything is written.
 //!
 //! Deliberately not here: file formats (`checkpoint`, `output`), what a kernel computes (compiled code).
 
 mod buffer;
+mod call;
 mod check;
 mod estimate;
 mod finite;
 mod inputs;
 mod job;
 mod launch;
+mod notes;
+mod reader;
 mod schedule;
 mod select;
+mod temps;
 mod tile;
 mod view;
 mod work;
 
 #[cfg(test)]
 mod select_tests;
+#[cfg(test)]
+mod temps_tests;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +42,7 @@ pub use inputs::{Inputs, SourcePlace, prepare, settings};
 use job::World;
 use launch::Setup;
 use merge_abi::{KernelFn, Plan};
-use schedule::{Schedule, step_bytes};
+use schedule::{Schedule, Traffic};
 use std::{
     path::PathBuf,
     sync::{
@@ -45,6 +51,7 @@ use std::{
     },
     time::Instant,
 };
+use temps::Temps;
 use work::Totals;
 
 /// What a user may say about one run of a plan.
@@ -58,7 +65,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// All cores if absent.
     pub threads: Option<usize>,
-    /// Bytes of buffers and collected keys, of all threads together.
+    /// Bytes of buffers and collected keys, of all threads together; and of temporaries, before more of them are begun
+    /// than the next results need.
     pub memory: u64,
     /// Added to the seeds of the recipe's random numbers.
     pub seed: i64,
@@ -94,6 +102,8 @@ pub struct Summary {
     /// Tensors written.
     pub tensors: u64,
     pub seconds: f64,
+    /// What routines have to say, such as how much a decomposition of low rank left out; one line each.
+    pub notes: Vec<String>,
     pub outputs: Vec<Written>,
 }
 
@@ -120,6 +130,7 @@ impl Summary {
             let more = if more > 0 { format!(" and {more} more tensors") } else { String::new() };
             lines.push(format!("note: {entries} input entries are NaN or infinite: {}{more}", shown.join(", ")));
         }
+        lines.extend(self.notes.iter().map(|n| format!("note: {n}")));
         lines.join("\n")
     }
 }
@@ -186,9 +197,16 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         select_bytes: shares.select,
     };
     let world = World { setup: &setup, writer: &writer, totals: &totals };
-    let weights: Vec<u64> = plan.steps.iter().map(|s| step_bytes(plan, s)).map(|(read, written)| read + written).collect();
+    let weights: Vec<u64> = plan.steps.iter().map(|s| Traffic::of(plan, s).weight).collect();
     progress.start(weights.iter().sum());
-    let schedule = Schedule::new(plan, &world, Scalars::new(plan, settings), progress, weights, options.stop.as_deref());
+    let schedule = Schedule::new(
+        &world,
+        Scalars::new(plan, settings),
+        Temps::new(plan, options.memory),
+        progress,
+        weights,
+        options.stop.as_deref(),
+    );
     std::thread::scope(|scope| {
         for _ in 1..shares.threads {
             scope.spawn(|| schedule.work());
@@ -214,6 +232,7 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         non_finite,
         tensors: plan.outputs.iter().map(|o| o.tensors.len() as u64).sum(),
         seconds: began.elapsed().as_secs_f64(),
+        notes: totals.notes.lines(),
         outputs,
     })
 }

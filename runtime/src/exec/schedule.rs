@@ -1,21 +1,26 @@
 //! Which worker does what next.
 //!
 //! Workers take tasks in the order of the plan. A step becomes ready when the statistics it needs are
-//! known; while the last tasks of one still run, the others go on with the next within a bounded
+//! known and the temporaries it reads complete; while the last tasks of one still run, the others go on with the next within a bounded
 //! look-ahead. Whoever ends a round draws its conclusions, publishes what the step found, and wakes the rest.
 
 use super::{
-    job::{Job, Next, World},
+    job::{Found, Job, Next, World},
+    reader,
     select::SelectJob,
+    temps::Temps,
     work::{Bench, Totals},
 };
-use crate::{Error, interrupt, progress::Progress, scalars::Scalars};
-use merge_abi::{Plan, Step};
+use crate::{Error, interrupt, progress::Progress, routines, scalars::Scalars};
+use merge_abi::{Loop, Operand, Origin, Plan, Read, Sink, Step, Target};
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
+/// Bytes of memory that are moved, and multiply-adds of a routine that are done, in about the time of a byte of a file.
+const MEMORY: u64 = 4;
+const OPERATIONS: u64 = 8;
 /// Steps that may be begun before the first of them is done; small tensors need several at once to keep
 /// all workers busy.
 const LOOK_AHEAD: usize = 64;
@@ -36,10 +41,11 @@ pub(crate) struct Schedule<'r> {
 
 struct State<'r> {
     scalars: Scalars<'r>,
+    temps: Temps<'r>,
     steps: Vec<Stage<'r>>,
     /// The first step that is not done.
     front: usize,
-    /// Grows whenever statistics become known.
+    /// Grows whenever statistics become known or temporaries complete.
     published: u64,
     large_selections: usize,
     error: Option<Error>,
@@ -48,7 +54,7 @@ struct State<'r> {
 }
 
 enum Stage<'r> {
-    /// Not ready when so many statistics had been published.
+    /// Not ready when so much had been published.
     Waiting(Option<u64>),
     Active(Active<'r>),
     Done,
@@ -64,7 +70,7 @@ struct Active<'r> {
     first_round: bool,
 }
 
-enum Found<'r> {
+enum Turn<'r> {
     Task(usize, u64, Arc<Job<'r>>),
     /// A step that has no tasks.
     Empty(usize, Arc<Job<'r>>),
@@ -73,15 +79,16 @@ enum Found<'r> {
 
 impl<'r> Schedule<'r> {
     pub fn new(
-        plan: &'r Plan,
         world: &'r World<'r>,
         scalars: Scalars<'r>,
+        temps: Temps<'r>,
         progress: &'r dyn Progress,
         weights: Vec<u64>,
         stop: Option<&'r AtomicBool>,
     ) -> Schedule<'r> {
+        let plan = world.setup.plan;
         let steps = plan.steps.iter().map(|_| Stage::Waiting(None)).collect();
-        let state = State { scalars, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
+        let state = State { scalars, temps, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
         Schedule { plan, world, progress, weights, stop, state: Mutex::new(state), wake: Condvar::new() }
     }
 
@@ -99,7 +106,7 @@ impl<'r> Schedule<'r> {
                 return;
             }
             match self.next(&mut state) {
-                Ok(Found::Task(step, task, job)) => {
+                Ok(Turn::Task(step, task, job)) => {
                     drop(state);
                     let done = job.run(self.world, &mut bench, task);
                     Totals::add(&self.world.totals.read, std::mem::take(&mut bench.read));
@@ -109,11 +116,11 @@ impl<'r> Schedule<'r> {
                         Err(error) => self.fail(&mut state, error),
                     }
                 }
-                Ok(Found::Empty(step, job)) => {
+                Ok(Turn::Empty(step, job)) => {
                     drop(state);
                     state = self.round_done(step, &job, &mut bench);
                 }
-                Ok(Found::Nothing) => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Ok(Turn::Nothing) => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Err(error) => self.fail(&mut state, error),
             }
         }
@@ -139,7 +146,7 @@ impl<'r> Schedule<'r> {
     }
 
     /// The next task in the order of the plan.
-    fn next(&self, state: &mut State<'r>) -> Result<Found<'r>, Error> {
+    fn next(&self, state: &mut State<'r>) -> Result<Turn<'r>, Error> {
         let mut waiting_alone = true;
         for step in state.front..state.steps.len().min(state.front + LOOK_AHEAD) {
             if let Stage::Waiting(tried) = state.steps[step] {
@@ -151,7 +158,16 @@ impl<'r> Schedule<'r> {
                     waiting_alone = false;
                     continue;
                 }
-                let Some(job) = Job::new(self.world.setup, &self.plan.steps[step], &mut state.scalars)? else {
+                if !state.temps.ready(step) {
+                    state.steps[step] = Stage::Waiting(Some(state.published));
+                    continue;
+                }
+                // The front goes on whatever lives, so this cannot keep everybody waiting.
+                if step > state.front && !state.temps.may_look_ahead(step) {
+                    continue;
+                }
+                let State { scalars, temps, .. } = &mut *state;
+                let Some(job) = Job::new(self.world.setup, step, scalars, temps)? else {
                     state.steps[step] = Stage::Waiting(Some(state.published));
                     continue;
                 };
@@ -161,21 +177,21 @@ impl<'r> Schedule<'r> {
                 state.steps[step] =
                     Stage::Active(Active { job: job.clone(), next: 0, done: 0, tasks, first_tasks: tasks, first_round: true });
                 if tasks == 0 {
-                    return Ok(Found::Empty(step, job));
+                    return Ok(Turn::Empty(step, job));
                 }
             }
             if let Stage::Active(active) = &mut state.steps[step] {
                 waiting_alone = false;
                 if active.next < active.tasks {
                     active.next += 1;
-                    return Ok(Found::Task(step, active.next - 1, active.job.clone()));
+                    return Ok(Turn::Task(step, active.next - 1, active.job.clone()));
                 }
             }
         }
         if waiting_alone {
-            return Err(Error::internal("a step of the plan waits for a statistic that no step before it finds"));
+            return Err(Error::internal("a step of the plan waits for what no step before it finds"));
         }
-        Ok(Found::Nothing)
+        Ok(Turn::Nothing)
     }
 
     fn task_done<'g>(
@@ -212,20 +228,23 @@ impl<'r> Schedule<'r> {
                     (active.next, active.done, active.tasks, active.first_round) = (0, 0, tasks, false);
                 }
             }
-            Ok(Next::Done(found)) => {
-                state.published += u64::from(!found.is_empty());
-                for (stat, value) in found {
-                    state.scalars.publish(stat, value);
-                }
-                state.large_selections -= usize::from(SelectJob::is_large(&self.plan.steps[step], self.world.setup.most));
-                state.steps[step] = Stage::Done;
-                while matches!(state.steps.get(state.front), Some(Stage::Done)) {
-                    state.front += 1;
-                }
-            }
+            Ok(Next::Done(found)) => self.step_done(&mut state, step, found),
         }
         self.wake.notify_all();
         state
+    }
+
+    fn step_done(&self, state: &mut State<'r>, step: usize, found: Found) {
+        state.published += u64::from(!found.stats.is_empty());
+        for (stat, value) in found.stats {
+            state.scalars.publish(stat, value);
+        }
+        state.published += u64::from(state.temps.end(step, found.temps));
+        state.large_selections -= usize::from(SelectJob::is_large(&self.plan.steps[step], self.world.setup.most));
+        state.steps[step] = Stage::Done;
+        while matches!(state.steps.get(state.front), Some(Stage::Done)) {
+            state.front += 1;
+        }
     }
 }
 
@@ -241,25 +260,60 @@ impl Drop for Alarm<'_, '_> {
     }
 }
 
-/// Bytes that a step reads and writes in its one planned pass.
-pub(crate) fn step_bytes(plan: &Plan, step: &Step) -> (u64, u64) {
-    use merge_abi::{Loop, Operand, Read};
-    let read = |read: &Read| read.view.len() * plan.sources[read.source as usize].dtype.size();
-    let body = |body: &Loop| -> u64 {
-        body.operands
-            .iter()
-            .map(|o| match o {
-                Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => read(r),
-                Operand::RowValue { .. } => 0,
-            })
-            .sum()
-    };
-    match step {
-        Step::Copy { from, .. } => (read(from), read(from)),
-        Step::Map { body: b, .. } => {
-            let size = plan.kernels[b.kernel as usize].stores.first().map_or(0, |d| d.size());
-            (body(b), b.rows * b.cols * size)
+/// What a step moves in its one planned pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    /// Bytes from and to files.
+    pub read: u64,
+    pub written: u64,
+    /// How long it takes, in bytes of files that take as long.
+    pub weight: u64,
+}
+
+impl Traffic {
+    pub fn of(plan: &Plan, step: &Step) -> Traffic {
+        let mut all = Traffic::default();
+        match step {
+            Step::Copy { from, to } => {
+                all.read(plan, from);
+                all.write(to, from.view.len() * reader::dtype(plan, from.from).size());
+            }
+            Step::Map { body, to } => {
+                all.visit(plan, body);
+                let size = plan.kernels[body.kernel as usize].stores.first().map_or(0, |d| d.size());
+                all.write(to, body.rows * body.cols * size);
+            }
+            Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().for_each(|p| all.visit(plan, p)),
+            Step::Call { routine, inputs, .. } => {
+                let shapes: Vec<&[u64]> = inputs.iter().map(|t| &*plan.temps[*t as usize].shape).collect();
+                all.weight = routines::work(routine, &shapes) / OPERATIONS;
+            }
         }
-        Step::Reduce { parts, .. } | Step::Select { parts, .. } => (parts.iter().map(body).sum(), 0),
+        all.weight += all.read + all.written;
+        all
+    }
+
+    fn visit(&mut self, plan: &Plan, body: &Loop) {
+        for operand in &body.operands {
+            match operand {
+                Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => self.read(plan, r),
+                Operand::RowValue { .. } => {}
+            }
+        }
+    }
+
+    fn read(&mut self, plan: &Plan, read: &Read) {
+        let bytes = read.view.len() * reader::dtype(plan, read.from).size();
+        match read.from {
+            Origin::Source(_) => self.read += bytes,
+            Origin::Temp(_) => self.weight += bytes / MEMORY,
+        }
+    }
+
+    fn write(&mut self, to: &Target, bytes: u64) {
+        match to.to {
+            Sink::Output { .. } => self.written += bytes,
+            Sink::Temp(_) => self.weight += bytes / MEMORY,
+        }
     }
 }

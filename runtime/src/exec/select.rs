@@ -8,7 +8,7 @@
 //! Steps of few entries hold all their keys and select among them.
 
 use super::{
-    job::{Next, World, offsets},
+    job::{Found, Next, World, offsets},
     launch::{Launch, Setup},
     tile::Tile,
     work::Bench,
@@ -361,7 +361,7 @@ impl<'p> SelectJob<'p> {
             drop(state);
             return Ok(Next::Round(self.tasks()));
         }
-        Ok(Next::Done(self.results(&state)))
+        Ok(Next::Done(Found { stats: self.results(&state), ..Found::default() }))
     }
 
     fn results(&self, state: &State) -> Vec<(StatId, f64)> {

@@ -140,7 +140,7 @@ fn source(checkpoint: u32, name: &str, shape: &[u64]) -> Source {
 }
 
 pub(super) fn whole(source: u32, n: u64) -> Read {
-    Read { source, view: View::whole(n) }
+    Read { from: Origin::Source(source), view: View::whole(n) }
 }
 
 pub(super) fn info(
@@ -190,7 +190,7 @@ pub(super) fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
 }
 
 pub(super) fn target(tensor: u32, n: u64) -> Target {
-    Target { output: 0, tensor, view: View::whole(n) }
+    Target { to: Sink::Output { output: 0, tensor }, view: View::whole(n) }
 }
 
 pub(super) fn out_tensor(name: &str, dtype: DType, shape: &[u64]) -> OutTensor {
@@ -249,8 +249,8 @@ fn plan(shard: Option<u64>) -> (Plan, Vec<KernelFn>) {
         by_rows: true,
         operands: vec![
             Operand::Dense(whole(1, m)),
-            Operand::PerCol(Read { source: 0, view: View { offset: 5, dims: vec![(COLS, 3)] } }),
-            Operand::PerRow(Read { source: 1, view: View { offset: 2, dims: vec![(ROWS, COLS)] } }),
+            Operand::PerCol(Read { from: Origin::Source(0), view: View { offset: 5, dims: vec![(COLS, 3)] } }),
+            Operand::PerRow(Read { from: Origin::Source(1), view: View { offset: 2, dims: vec![(ROWS, COLS)] } }),
             value(0, 0),
             value(0, 1),
             value(1, 0),
@@ -272,7 +272,7 @@ fn plan(shard: Option<u64>) -> (Plan, Vec<KernelFn>) {
         steps: vec![
             Step::Copy { from: whole(0, N), to: target(0, N) },
             Step::Copy {
-                from: Read { source: 1, view: View { offset: 0, dims: vec![(COLS, 1), (ROWS, COLS)] } },
+                from: Read { from: Origin::Source(1), view: View { offset: 0, dims: vec![(COLS, 1), (ROWS, COLS)] } },
                 to: target(1, m),
             },
             Step::Select {
@@ -290,7 +290,10 @@ fn plan(shard: Option<u64>) -> (Plan, Vec<KernelFn>) {
             Step::Map { body: mask(0, N, 0), to: target(3, N) },
             Step::Map {
                 body: mask(1, m, N),
-                to: Target { output: 0, tensor: 4, view: View { offset: 0, dims: vec![(ROWS, 1), (COLS, ROWS)] } },
+                to: Target {
+                    to: Sink::Output { output: 0, tensor: 4 },
+                    view: View { offset: 0, dims: vec![(ROWS, 1), (COLS, ROWS)] },
+                },
             },
             Step::Map { body: rows, to: target(5, m) },
         ],

@@ -39,6 +39,15 @@ pub(crate) fn read_view(
     boxes(&view.dims, start, len, view.offset, 0, &mut |far, near, axes| read_box(size, far, near, axes, out, span, read))
 }
 
+/// Copies the entries `start..start + out.len() / size` of a view of a tensor in memory.
+pub(crate) fn copy_view(view: &View, size: u64, start: u64, out: &mut [u8], tensor: &[u8]) -> Result<(), Error> {
+    let len = out.len() as u64 / size;
+    boxes(&view.dims, start, len, view.offset, 0, &mut |far, near, axes| {
+        move_box(size, &by_stride(axes), tensor, far, |a| a.far, out, near, |a| a.near);
+        Ok(())
+    })
+}
+
 /// Writes `data` to the entries of a view from `start` on. `write` stores bytes from an entry on.
 pub(crate) fn write_view(
     view: &View,
@@ -268,6 +277,9 @@ mod tests {
                         Ok(())
                     })
                     .unwrap();
+                    let mut copied = vec![0; out.len()];
+                    copy_view(&view, size, start, &mut copied, &tensor).unwrap();
+                    assert_eq!(copied, out);
                     for i in 0..len {
                         let at = (index(&view, start + i) * size) as usize;
                         assert_eq!(out[(i * size) as usize..][..size as usize], tensor[at..at + size as usize], "{view:?} {i}");

@@ -4,11 +4,11 @@ use super::{
     buffer::Buffer,
     inputs::Inputs,
     launch::{Arguments, Launch, Place, Stride},
+    notes::Notes,
     tile::Tile,
-    view::read_view,
 };
 use crate::{Error, select};
-use merge_abi::{Access, BLOCK, DType, KernelArgs, KernelFn, Read};
+use merge_abi::{Access, BLOCK, DType, KernelArgs, KernelFn};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Keys held at a time while rows are selected from: short rows share a call, so that its cost is spread.
@@ -41,20 +41,20 @@ impl Bench {
     pub fn load(&mut self, inputs: &Inputs, launch: &Launch<'_>, tile: &Tile) -> Result<(), Error> {
         self.tile.reserve(launch.bytes);
         for place in &launch.places {
-            let Place::Tensor { read, view, access, at } = place else { continue };
+            let Place::Tensor { read, access, at } = place else { continue };
             let (start, len) = match access {
                 Access::Dense => (launch.tiling.first(tile), tile.len()),
                 Access::PerRow => (tile.row, tile.rows),
                 Access::PerCol => (tile.col, tile.cols),
             };
-            let size = inputs.sources[read.source as usize].dtype.size();
+            let size = read.dtype.size();
             if *access == Access::PerRow {
                 let mut raw = vec![0; (len * size) as usize];
-                self.read += read_tensor(inputs, read, view, start, &mut raw, &mut self.span)?;
-                to_floats(inputs.sources[read.source as usize].dtype, &raw, self.tile.floats_mut(*at, len as usize));
+                self.read += read.read(inputs, start, &mut raw, &mut self.span)?;
+                to_floats(read.dtype, &raw, self.tile.floats_mut(*at, len as usize));
             } else {
                 let out = self.tile.bytes_mut(*at, (len * size) as usize);
-                self.read += read_tensor(inputs, read, view, start, out, &mut self.span)?;
+                self.read += read.read(inputs, start, out, &mut self.span)?;
             }
         }
         if !launch.phases.is_empty() {
@@ -186,7 +186,7 @@ impl Bench {
 }
 
 /// The address of an operand at an entry of a tile.
-fn address(base: *const u8, place: &Place<'_>, stride: Stride, entry: u64, cols: u64) -> *const u8 {
+fn address(base: *const u8, place: &Place, stride: Stride, entry: u64, cols: u64) -> *const u8 {
     let at = match place {
         Place::Tensor { at, .. } | Place::Value { at } => *at,
     };
@@ -230,25 +230,6 @@ unsafe fn call(
     unsafe { code(&args) }
 }
 
-/// Reads entries of a source through a view; gives the bytes that were read.
-pub(crate) fn read_tensor(
-    inputs: &Inputs,
-    read: &Read,
-    view: &merge_abi::View,
-    start: u64,
-    out: &mut [u8],
-    span: &mut Buffer,
-) -> Result<u64, Error> {
-    let source = &inputs.sources[read.source as usize];
-    let size = source.dtype.size();
-    let mut bytes = 0;
-    read_view(view, size, start, out, span, &mut |entry, to| {
-        bytes += to.len() as u64;
-        inputs.checkpoints[source.checkpoint].read_at(source.file, source.offset + entry * size, to)
-    })?;
-    Ok(bytes)
-}
-
 /// Counters that all workers add to.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
@@ -256,6 +237,7 @@ pub(crate) struct Totals {
     pub written: AtomicU64,
     /// By source.
     pub non_finite: Vec<AtomicU64>,
+    pub notes: Notes,
 }
 
 impl Totals {

@@ -1,0 +1,163 @@
+//! Routines on whole tensors: what [`merge_abi::Routine`] says, computed.
+//!
+//! The runtime calls them in f32 on temporaries; the compiler's reference interpreter calls the same in f64.
+//! Decompositions are found in f64 in either case and rounded at the end, by code that runs on one thread,
+//! so that results never depend on how many there are. Signs and orders that mathematics leaves open are settled as
+//! `Routine` says.
+//!
+//! Deliberately not here: when a routine runs and where its tensors live (`exec`); what it is good for (the language).
+
+mod gather;
+mod order;
+mod product;
+
+use merge_abi::Routine;
+
+/// A tensor that a routine reads, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<'a, T> {
+    pub shape: &'a [u64],
+    pub entries: &'a [T],
+}
+
+/// What a routine gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome<T> {
+    /// Entries of each result, row-major; their shapes are those of [`Routine::results`].
+    pub results: Vec<Vec<T>>,
+    /// Of a [`Routine::Svd`] that keeps fewer directions than there are: the norm of what it leaves out over the norm
+    /// of the matrix (0 for a zero matrix).
+    pub residual: Option<f64>,
+}
+
+/// Why a routine has no result for these entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The end of a sentence that begins with the routine: `takes finite numbers, and 3 are not`.
+    pub what: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Fault {
+    fn new(what: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { what: what.into(), help: help.into() }
+    }
+}
+
+/// A number that routines compute with: f32 in a run, f64 in the reference interpreter.
+pub trait Entry: Copy + Default + PartialOrd + std::ops::Add<Output = Self> + 'static {
+    fn to_f64(self) -> f64;
+    fn from_f64(x: f64) -> Self;
+    /// As IEEE 754's total order does, but for the zeros, which are equal, and NaN, which comes last whatever its sign.
+    fn order(self, other: Self) -> std::cmp::Ordering;
+    /// `c [m, n] = a [m, k] b [k, n]`, all row-major.
+    fn matmul(m: usize, k: usize, n: usize, a: &[Self], b: &[Self], c: &mut [Self]);
+}
+
+/// Computes a routine. `seed` is the run's, which random numbers add to the stated one.
+///
+/// # Errors
+/// Where the routine has no result for these entries.
+///
+/// # Panics
+/// Where the shapes are not those that [`Routine::results`] accepts.
+pub fn run<T: Entry>(routine: &Routine, inputs: &[Array<'_, T>], seed: i64) -> Result<Outcome<T>, Fault> {
+    let one = |result: Vec<T>| Ok(Outcome { results: vec![result], residual: None });
+    let _ = seed;
+    match (routine, inputs) {
+        (Routine::MatMul, [a, b]) => one(product::matmul(a, b)),
+        (Routine::Sort { largest_first }, [x]) => one(order::sort(x, *largest_first)),
+        (Routine::SortIndex { largest_first }, [x]) => one(order::sort_index(x, *largest_first)),
+        (Routine::Rank { largest_first }, [x]) => one(order::rank(x, *largest_first)),
+        (Routine::CumSum, [x]) => one(order::cumsum(x)),
+        (Routine::ArgMax, [x]) => one(order::argmax(x)),
+        (Routine::Take { axis }, [x, at]) => one(gather::take(x, at, *axis)?),
+        (Routine::TakeAlong, [x, at]) => one(gather::take_along(x, at)?),
+        (Routine::Scatter { axis, len }, [x, at]) => one(gather::scatter(x, at, *axis, *len)?),
+        (Routine::Indices { count }, [x]) => one(gather::indices(x, *count)?),
+        (Routine::Unpack, [mask, values]) => one(gather::unpack(mask, values)?),
+        _ => Err(Fault::new("cannot be computed yet", "it comes with the next step of this change")),
+    }
+}
+
+/// About how many multiplications and additions a routine makes.
+pub fn work(routine: &Routine, inputs: &[&[u64]]) -> u64 {
+    let entries: u64 = inputs.iter().map(|s| s.iter().product::<u64>()).sum();
+    // Steps of the usual algorithms; only their proportion matters.
+    let cubic = |factor: u64| match inputs.first() {
+        Some([m, n]) => factor * m * n * m.min(n),
+        _ => entries,
+    };
+    match (routine, inputs) {
+        (Routine::MatMul, [[m, k], [_, n]]) => m * k * n,
+        (Routine::Svd { .. } | Routine::Eigh | Routine::Polar, _) => cubic(8),
+        (Routine::FullSvd, [[m, n]]) => 8 * m.max(n) * m.max(n) * m.max(n),
+        (Routine::Qr, _) => cubic(2),
+        (Routine::Solve, [[n, _], [_, m]]) => n * n * (n + 2 * m),
+        (Routine::Assignment { .. }, _) => cubic(1),
+        (Routine::KMeans { k, .. }, [[n, d]]) => 50 * n * d * k,
+        (Routine::Permutation { n, .. }, _) => 16 * n,
+        (Routine::Sort { .. } | Routine::SortIndex { .. } | Routine::Rank { .. }, _) => 64 * entries,
+        _ => entries,
+    }
+}
+
+/// About how many bytes of memory a routine needs besides its inputs and results.
+pub fn scratch(routine: &Routine, inputs: &[&[u64]]) -> u64 {
+    let entries: u64 = inputs.iter().map(|s| s.iter().product::<u64>()).sum();
+    match (routine, inputs) {
+        // The matrix in f64 and its factors, as they are worked on and as they come out.
+        (Routine::Svd { .. } | Routine::Polar | Routine::Qr | Routine::Eigh, _) => 8 * 4 * entries,
+        (Routine::FullSvd, [[m, n]]) => 8 * 2 * (m * n + m * m + n * n),
+        (Routine::Solve, _) => 8 * 2 * entries,
+        (Routine::Assignment { .. } | Routine::KMeans { .. }, _) => 8 * entries,
+        (Routine::Sort { .. } | Routine::SortIndex { .. } | Routine::Rank { .. }, _) => 4 * entries,
+        _ => 0,
+    }
+}
+
+macro_rules! entry {
+    ($t:ident, $gemm:ident) => {
+        impl Entry for $t {
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+
+            fn from_f64(x: f64) -> $t {
+                x as $t
+            }
+
+            fn order(self, other: $t) -> std::cmp::Ordering {
+                self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
+            }
+
+            fn matmul(m: usize, k: usize, n: usize, a: &[$t], b: &[$t], c: &mut [$t]) {
+                assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "matrices of these shapes");
+                let (rows_a, rows_b) = (k as isize, n as isize);
+                // SAFETY: the three matrices lie in their slices, as was just checked, and `c` overlaps none.
+                unsafe {
+                    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+                    matrixmultiply::$gemm(m, k, n, 1.0, a, rows_a, 1, b, rows_b, 1, 0.0, c, rows_b, 1);
+                }
+            }
+        }
+    };
+}
+
+entry!(f32, sgemm);
+entry!(f64, dgemm);
+
+impl<'a, T: Entry> Array<'a, T> {
+    /// Rows and columns of a matrix.
+    fn matrix(&self) -> (usize, usize) {
+        (self.shape[0] as usize, self.shape[1] as usize)
+    }
+
+    /// The slices along the last axis.
+    fn rows(&self) -> std::slice::ChunksExact<'a, T> {
+        let n = self.shape.last().map_or(1, |n| *n as usize);
+        // Where rows are empty there is nothing to visit, and a chunk must have a length.
+        self.entries.chunks_exact(n.max(1))
+    }
+}
