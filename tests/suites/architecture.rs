@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("merge-opt", &["merge-abi", "merge-base", "merge-ir"]),
     ("merge-codegen", &["merge-abi", "merge-ir"]),
     ("merge-runtime", &["merge-abi"]),
+    ("merge-search", &[]),
     ("merge-interp", &["merge-abi", "merge-ir", "merge-runtime"]),
     (
         "merge-driver",
@@ -26,12 +27,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "merge-ir",
             "merge-opt",
             "merge-runtime",
+            "merge-search",
             "merge-sema",
         ],
     ),
-    ("mergec", &["merge-abi", "merge-base", "merge-driver", "merge-runtime"]),
+    ("mergec", &["merge-abi", "merge-base", "merge-driver", "merge-runtime", "merge-search"]),
     ("merge-evaluate", &[]),
-    ("xtask", &[]),
+    ("xtask", &["merge-search"]),
 ];
 
 #[test]
