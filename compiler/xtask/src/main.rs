@@ -1,4 +1,4 @@
-//! Project chores: `cargo xtask demo`, `test`, `bench`.
+//! Project chores: `cargo xtask demo`, `test`, `bench`, `peers`.
 //!
 //! Each installs what it needs first (LLVM's development package), so that a fresh machine with git and
 //! Rust is enough. Depends on nothing of the product, so that it builds before LLVM is there.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod peers;
 mod shell;
 mod suite;
 mod toolchain;
@@ -16,7 +17,8 @@ const HELP: &str = "\
 cargo xtask demo              build mergec and merge four trained networks, with their accuracies
 cargo xtask test              run the whole test suite
 cargo xtask bench [--quick] [--disk] [--runs N] [METHOD...]
-                              time mergec against a plain read-average-write loop";
+                              time mergec against a plain read-average-write loop
+cargo xtask peers [NAME...]   compare with mergekit and PEFT, which are installed for it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::demo(),
         ["test"] => suite::run(),
         ["bench", options @ ..] => bench::bench(options),
+        ["peers", names @ ..] => peers::peers(names),
         // The loop that `bench` measures, as a process of its own.
         ["floor", threads, output, inputs @ ..] => bench::floor::run(threads, output, inputs),
         [] | ["help" | "--help" | "-h"] => {
