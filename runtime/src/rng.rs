@@ -5,12 +5,9 @@
 
 use merge_abi::RandomKey;
 
-/// The Philox key of a stream: `mix(seed) xor stream`, where `mix` is the finaliser of splitmix64 and the
-/// seed is the recipe's (0 where it states none) plus the run's, so that `--seed` draws anew whatever a recipe says.
-///
-/// The stream is a hash already, so it enters as it is; that keeps `second` streams apart by a constant.
+/// The Philox key of a stream, see [`RandomKey::keyed`].
 pub fn key(stream: RandomKey, run_seed: i64) -> u64 {
-    mix(stream.seed.unwrap_or(0).wrapping_add(run_seed) as u64) ^ stream.stream
+    stream.keyed(run_seed)
 }
 
 /// Uniform in `[0, 1)`: the upper 24 bits of the entry's word. Entry `i` is word `(i / 16) % 4` of block
@@ -40,13 +37,6 @@ fn philox(key: u64, block: u64) -> [u32; 4] {
         k1 = k1.wrapping_add(0xbb67_ae85);
     }
     c
-}
-
-fn mix(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -350,6 +350,18 @@ pub struct RandomKey {
 }
 
 impl RandomKey {
+    /// The Philox key of a stream: `mix(seed) xor stream`, where `mix` is the finaliser of splitmix64 and the
+    /// seed is the recipe's (0 where it states none) plus the run's, so that `--seed` draws anew whatever a recipe says.
+    ///
+    /// The stream is a hash already, so it enters as it is; that keeps [`RandomKey::SECOND`] streams apart by a constant.
+    pub fn keyed(self, run_seed: i64) -> u64 {
+        let x = self.seed.unwrap_or(0).wrapping_add(run_seed) as u64;
+        let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) ^ self.stream
+    }
+
     /// The stream of the second number where a formula needs two of an entry. A normal number is
     /// `sqrt(-2 ln(1 - u)) * cos(2 pi v)` with `u` from a stream and `v` from its second.
     pub const fn second(self) -> RandomKey {

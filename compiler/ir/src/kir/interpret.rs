@@ -176,7 +176,7 @@ fn binary(f: BinaryFn, a: f32, b: f32) -> f32 {
 
 /// Entry `i` of stream `key`: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 /// 2011), laid out as [`Inst::Uniform`] says.
-fn uniform(key: u64, i: u64) -> f32 {
+pub fn uniform(key: u64, i: u64) -> f32 {
     let block = (i / 64) * 16 + i % 16;
     let word = philox([block as u32, (block >> 32) as u32, 0, 0], [key as u32, (key >> 32) as u32])[(i / 16) as usize % 4];
     (word >> 8) as f32 * (1.0 / 16_777_216.0)

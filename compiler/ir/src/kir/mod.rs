@@ -18,7 +18,7 @@ mod text;
 mod verify;
 
 pub use expand::expand;
-pub use interpret::interpret;
+pub use interpret::{interpret, uniform};
 pub use kernel::{Compare, Inst, IntOp, Kernel, Operand, Ty, Val};
 pub use text::{parse, print};
 pub use verify::verify;

@@ -3,7 +3,7 @@
 use super::context::Cx;
 use super::expressions::Frame;
 use super::findings::CallSite;
-use super::model::{LiftOp, Model, What};
+use super::model::{Lift, LiftOp, Model, What};
 use crate::codes::types as codes;
 use crate::hir::{Arg, Callee, Expr, ExprKind, Fn, FnId, Tail, Type, TypeName};
 use crate::primitives;
@@ -42,6 +42,45 @@ const OF_MODELS: &[&str] = &[
     "flops",
     "within",
 ];
+
+/// Primitives whose result is a tuple of so many tensors.
+const GIVE_TUPLES: &[(&str, usize)] = &[("svd", 3), ("qr", 2), ("eigh", 2), ("kmeans", 2)];
+
+/// How the result of a function falls into parts.
+#[derive(Clone)]
+enum Parts {
+    One,
+    Tuple(Vec<Parts>),
+    /// A list, whose length no type states.
+    List,
+}
+
+impl Parts {
+    fn of_type(ty: &Type) -> Parts {
+        match ty {
+            Type::List(..) => Parts::List,
+            Type::Tuple(types, _) => Parts::Tuple(types.iter().map(Parts::of_type).collect()),
+            Type::Named { .. } | Type::Error => Parts::One,
+        }
+    }
+
+    /// A model for each part; none where there is a list among them.
+    fn models(&self, lift: &Rc<Lift>, path: &mut Vec<usize>, origin: Option<u32>) -> Option<Value> {
+        match self {
+            Parts::One => Some(Value::Model(Model::new(What::Lift(lift.clone(), path.as_slice().into()), origin))),
+            Parts::List => None,
+            Parts::Tuple(parts) => {
+                let mut members = Vec::with_capacity(parts.len());
+                for (i, part) in parts.iter().enumerate() {
+                    path.push(i);
+                    members.push(part.models(lift, path, origin));
+                    path.pop();
+                }
+                members.into_iter().collect::<Option<Rc<[Value]>>>().map(Value::Tuple)
+            }
+        }
+    }
+}
 
 impl<'p> Cx<'p> {
     pub(super) fn call(&mut self, callee: Callee, args: &'p [Arg], span: Span, frame: &mut Frame) -> Value {
@@ -93,6 +132,10 @@ impl<'p> Cx<'p> {
         match callee {
             Callee::Primitive(name) => {
                 let models = bound.iter().flatten().any(|a| a.value.has_model());
+                if let (true, Some((_, parts))) = (models, GIVE_TUPLES.iter().find(|t| t.0 == name)) {
+                    let lift = self.lift(LiftOp::Primitive(name), bound, Vec::new(), span);
+                    return self.lifted_parts(&lift, &Parts::Tuple(vec![Parts::One; *parts]));
+                }
                 if models && !OF_MODELS.contains(&name) {
                     return self.lifted(LiftOp::Primitive(name), bound, span);
                 }
@@ -110,21 +153,28 @@ impl<'p> Cx<'p> {
                 }
                 let fixed = lifts.iter().map(|l| !l).collect();
                 let lift = self.lift(LiftOp::Fn(id), bound, fixed, span);
+                if let Type::List(..) | Type::Tuple(..) = &f.result {
+                    return self.lifted_parts(&lift, &Parts::of_type(&f.result));
+                }
                 let models = lift.models();
                 let origin = self.origin_of(&models);
-                match &f.result {
-                    Type::List(..) | Type::Tuple(..) => {
-                        // How many parts there are, the first name tells.
-                        let Ok(names) = models.first().map_or(Err(Reported), |(m, _)| m.names(self)) else {
-                            return Value::Poison;
-                        };
-                        let Some(first) = names.first().and_then(|n| self.lift_value(&lift, *n)) else { return Value::Poison };
-                        parts_as_models(&lift, &first, &mut Vec::new(), origin)
-                    }
-                    _ => Value::Model(Model::new(What::Lift(lift, Rc::from([])), origin)),
-                }
+                Value::Model(Model::new(What::Lift(lift, Rc::from([])), origin))
             }
         }
+    }
+
+    /// The models that a lifted function with several results gives, by the shape of its result.
+    fn lifted_parts(&mut self, lift: &Rc<Lift>, parts: &Parts) -> Value {
+        let models = lift.models();
+        let origin = self.origin_of(&models);
+        if let Some(value) = parts.models(lift, &mut Vec::new(), origin) {
+            return value;
+        }
+        // How long the lists in it are, a name tells: the one at hand, else the first.
+        let Ok(names) = models.first().map_or(Err(Reported), |(m, _)| m.names(self)) else { return Value::Poison };
+        let name = self.tensor.filter(|n| names.contains(n)).or(names.first().copied());
+        let Some(first) = name.and_then(|n| self.lift_value(lift, n)) else { return Value::Poison };
+        parts_as_models(lift, &first, &mut Vec::new(), origin)
     }
 
     pub(super) fn call_primitive(&mut self, name: &'static str, given: Vec<Option<Argument>>, span: Span) -> Value {
@@ -269,7 +319,7 @@ fn lifts(ty: &Type, value: &Value) -> bool {
 }
 
 /// A result with several parts, each part a model.
-fn parts_as_models(lift: &Rc<super::model::Lift>, value: &Value, path: &mut Vec<usize>, origin: Option<u32>) -> Value {
+fn parts_as_models(lift: &Rc<Lift>, value: &Value, path: &mut Vec<usize>, origin: Option<u32>) -> Value {
     let mut parts = |l: &Rc<[Value]>| -> Rc<[Value]> {
         l.iter()
             .enumerate()

@@ -8,17 +8,21 @@ use super::findings::{CallSite, Findings};
 use super::names::{NameId, Names};
 use super::scalars::Scalars;
 use super::{Answers, TestCase};
+use crate::codes::primitives::BAD_SHAPE;
 use crate::codes::types as codes;
 use crate::degree::{Atom, Degree, Frac};
 use crate::hir::{FnId, Program};
 use crate::schema::Checkpoints;
 use crate::value::{Reported, TensorVal, Value};
-use merge_abi::{BinaryFn, RandomKey, ReduceFn, UnaryFn};
+use merge_abi::{BinaryFn, RandomKey, ReduceFn, Routine, UnaryFn};
 use merge_base::{Code, Diagnostic, Sources, Span};
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// The most entries of a tensor that a routine gives; above it, products of dims could overflow.
+const LARGEST: u64 = 1 << 48;
 
 /// The state of one elaboration.
 pub struct Cx<'p> {
@@ -411,6 +415,58 @@ impl<'p> Cx<'p> {
         let shape = Cx::reduced(&self.shape(x), over);
         let node = self.graph.add(Op::Reduce { f, over, input: x.node }, shape, span);
         TensorVal::new(node, degree)
+    }
+
+    /// `t` under another shape with as many entries.
+    pub fn reshaped(&mut self, t: &TensorVal, shape: &[u64], span: Span) -> TensorVal {
+        if **self.graph.shape(t.node) == *shape {
+            return t.clone();
+        }
+        let node = self.graph.add(Op::Reshape { input: t.node }, shape.into(), span);
+        TensorVal { node, ..t.clone() }
+    }
+
+    /// `t` with its axes in another order: `perm[i]` is the axis that becomes axis `i`.
+    pub fn transposed(&mut self, t: &TensorVal, perm: &[u32], span: Span) -> TensorVal {
+        if perm.is_sorted() {
+            return t.clone();
+        }
+        let before = self.shape(t);
+        let shape: Rc<[u64]> = perm.iter().map(|p| before[*p as usize]).collect();
+        let node = self.graph.add(Op::Transpose { input: t.node, perm: perm.into() }, shape, span);
+        TensorVal { node, ..t.clone() }
+    }
+
+    /// The results of a routine on whole tensors, all of one degree.
+    ///
+    /// # Errors
+    /// Shapes that the routine does not take are reported; callers check first and say it better.
+    pub fn routine(
+        &mut self,
+        routine: Routine,
+        inputs: &[&TensorVal],
+        degree: &Degree,
+        span: Span,
+    ) -> Result<Vec<TensorVal>, Reported> {
+        let shapes: Vec<Rc<[u64]>> = inputs.iter().map(|t| self.shape(t)).collect();
+        let borrowed: Vec<&[u64]> = shapes.iter().map(|s| &**s).collect();
+        let results = match routine.results(&borrowed) {
+            Ok(results) => results,
+            Err(misfit) => return Err(self.error(BAD_SHAPE, misfit, span, "")),
+        };
+        if results.iter().any(|s| s.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).is_none_or(|n| n > LARGEST)) {
+            let message = format!("`{}` would make a tensor larger than any memory", routine.name());
+            return Err(self.error(BAD_SHAPE, message, span, ""));
+        }
+        let (routine, place) = (Rc::new(routine), self.sources.place(span));
+        let inputs: Rc<[NodeId]> = inputs.iter().map(|t| t.node).collect();
+        let made = results.into_iter().enumerate().map(|(k, shape)| {
+            let op = Op::Call { routine: routine.clone(), result: k as u32, inputs: inputs.clone() };
+            let node = self.graph.add(op, shape.into(), span);
+            self.graph.places.entry(node).or_insert_with(|| place.clone());
+            TensorVal::new(node, degree.clone())
+        });
+        Ok(made.collect())
     }
 
     /// Whether this stands for a tensor that a model of deltas lacks.

@@ -5,6 +5,7 @@ use super::model::LiftOp;
 use crate::codes::types as codes;
 use crate::degree::{Degree, Frac};
 use crate::hir::{BinaryOp, Role, UnaryOp};
+use crate::primitives::matmul;
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, UnaryFn};
 use merge_base::{Diagnostic, Span};
@@ -34,11 +35,10 @@ impl<'p> Cx<'p> {
             (BinaryOp::Or, Value::Bool(a), Value::Bool(b)) => Value::Bool(*a || *b),
             (BinaryOp::Eq, a, b) if is_static(a) && is_static(b) => self.static_equality(a, b, true, span),
             (BinaryOp::Ne, a, b) if is_static(a) && is_static(b) => self.static_equality(a, b, false, span),
-            (BinaryOp::MatMul, ..) => self.not_there_yet(
-                "the matrix product `@`",
-                "products of factors can be made beforehand and read with `deltas(path)`",
-                span,
-            ),
+            (BinaryOp::MatMul, l, r) => {
+                let (Ok(a), Ok(b)) = (self.tensor(l, left.1), self.tensor(r, right.1)) else { return Value::Poison };
+                matmul(self, (&a, left.1), (&b, right.1), span).into()
+            }
             _ => self.tensor_operator(op, left, right, span).into(),
         }
     }

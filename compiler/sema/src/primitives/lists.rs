@@ -1,6 +1,7 @@
-//! Lists and ints, which are all known when the recipe is compiled: `len zip enumerate pairs div mod ramp`.
+//! Lists and ints, which are all known when the recipe is compiled: `len zip enumerate pairs shuffle replace div
+//! mod ramp`.
 
-use super::support::{empty_list, int, list, need, op, scalar, wrong_kind};
+use super::support::{empty_list, int, list, need, op, scalar, seeded, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Frac;
 use crate::elaborate::Cx;
@@ -63,6 +64,32 @@ pub fn pairs(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         all.extend(members[k + 1..].iter().map(|b| Value::Tuple(Rc::from([a.clone(), b.clone()]))));
     }
     Ok(Value::List(all.into()))
+}
+
+/// `shuffle(list, seed:)`: in an order drawn by the seed as the recipe is compiled, by Fisher and Yates' method with
+/// the random numbers of the language. The seed of a run comes too late to reach it.
+pub fn shuffle(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let mut members = whole_list(cx, args, span)?.to_vec();
+    let key = seeded(cx, args, 1)?.keyed(0);
+    for last in (1..members.len()).rev() {
+        let other = merge_ir::kir::uniform(key, last as u64) * (last + 1) as f32;
+        members.swap(last, (other as usize).min(last));
+    }
+    Ok(Value::List(members.into()))
+}
+
+/// `replace(list, at, value)`.
+pub fn replace(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let mut members = whole_list(cx, args, span)?.to_vec();
+    let (at, value) = (need(cx, args, 1, span)?, need(cx, args, 2, span)?);
+    let place = int(cx, args.name, at)?;
+    let count = members.len();
+    let Some(member) = usize::try_from(place).ok().and_then(|p| members.get_mut(p)) else {
+        let label = if count == 0 { "the list is empty".into() } else { format!("the last member is {}", count - 1) };
+        return Err(cx.error(types::OUT_OF_RANGE, format!("no member {place} in a list of {count}"), at.span, label));
+    };
+    *member = value.value.clone();
+    Ok(Value::List(members.into()))
 }
 
 /// The first argument as a list; members that failed stay in it.

@@ -10,10 +10,16 @@
 //!
 //! Not here: operators, slices, `whole`, models.
 
+mod clusters;
 mod elementwise;
+mod gather;
+mod linear;
 mod lists;
+mod order;
 mod random;
 mod reduce;
+#[cfg(test)]
+mod routine_tests;
 mod select;
 mod shape;
 mod support;
@@ -21,6 +27,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use linear::matmul;
 pub use support::{constant, describe};
 pub use table::{AXIS_WORDS, PRIMITIVES, PrimParam, Primitive, primitive};
 
@@ -42,6 +49,8 @@ pub fn call_primitive(cx: &mut Cx, name: &'static str, args: Args, span: Span) -
         "enumerate" => lists::enumerate(cx, args, span),
         "pairs" => lists::pairs(cx, args, span),
         "ramp" => lists::ramp(cx, args, span),
+        "shuffle" => lists::shuffle(cx, args, span),
+        "replace" => lists::replace(cx, args, span),
         "sum" => reduce::sum(cx, args, span),
         "mean" => reduce::mean(cx, args, span),
         "var" => reduce::var(cx, args, span),
@@ -59,10 +68,32 @@ pub fn call_primitive(cx: &mut Cx, name: &'static str, args: Args, span: Span) -
         "kth" => select::kth(cx, args, span),
         "quantile" => select::quantile(cx, args, span),
         "rank" => select::rank(cx, args, span),
+        "sort" => order::sort(cx, args, span),
+        "sort_index" => order::sort_index(cx, args, span),
+        "cumsum" => order::cumsum(cx, args, span),
+        "argmax" => order::argmax(cx, args, span),
+        "take" => gather::take(cx, args, span),
+        "take_along" => gather::take_along(cx, args, span),
+        "scatter" => gather::scatter(cx, args, span),
+        "indices" => gather::indices(cx, args, span),
+        "unpack" => gather::unpack(cx, args, span),
+        "svd" => linear::svd(cx, args, span),
+        "low_rank" => linear::low_rank(cx, args, span),
+        "qr" => linear::qr(cx, args, span),
+        "eigh" => linear::eigh(cx, args, span),
+        "polar" => linear::polar(cx, args, span),
+        "solve" => linear::solve(cx, args, span),
+        "assignment" => clusters::assignment(cx, args, span),
+        "kmeans" => clusters::kmeans(cx, args, span),
+        "permutation" => clusters::permutation(cx, args, span),
         "index" => shape::index(cx, args, span),
         "eye" => shape::eye(cx, args, span),
         "concat" => shape::concat(cx, args, span),
         "reshape" => shape::reshape(cx, args, span),
+        "unfold" => shape::unfold(cx, args, span),
+        "flatten" => shape::flatten(cx, args, span),
+        "diag" => shape::diag(cx, args, span),
+        "iota" => shape::iota(cx, args, span),
         "transpose" => shape::transpose(cx, args, span),
         "bernoulli" => random::bernoulli(cx, args, span),
         "uniform" => random::uniform(cx, args, span),

@@ -6,7 +6,7 @@
 //! (`Cx::random_key`, a 64-bit FNV-1a hash); the index is its counter. Two calls with one seed in one turn
 //! give the same numbers: that is what makes a mask reproducible, and why unrelated draws take two seeds.
 
-use super::support::{Made, given, int, need, op, scalar, within};
+use super::support::{Made, given, need, op, scalar, seeded, within};
 use crate::codes::primitives as codes;
 use crate::degree::Degree;
 use crate::elaborate::Cx;
@@ -16,15 +16,6 @@ use merge_base::Span;
 use merge_ir::tir::Op;
 
 type Answer = Result<Value, Reported>;
-
-/// The key, from the `seed:` argument at `index`; without one, the run's `--seed` counts.
-fn key(cx: &mut Cx, args: &Args, index: usize) -> Result<merge_abi::RandomKey, Reported> {
-    let seed = match given(args, index)? {
-        Some(seed) => Some(int(cx, args.name, seed)?),
-        None => None,
-    };
-    Ok(cx.random_key(seed))
-}
 
 /// The node whose shape the numbers take; a buffer has a shape like any other tensor.
 fn shape_of(cx: &mut Cx, args: &Args, span: Span) -> Result<std::rc::Rc<[u64]>, Reported> {
@@ -45,7 +36,7 @@ pub fn bernoulli(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let p = need(cx, args, 1, span)?;
     let chance = scalar(cx, args.name, p)?;
     within(cx, args.name, "the probability `p`", &chance, 0.0, 1.0, p.span)?;
-    let key = key(cx, args, 2)?;
+    let key = seeded(cx, args, 2)?;
     let u = uniform_of(cx, key, shape, span);
     let mask = op(cx, BinaryOp::Lt, (&u, span), (&chance, p.span), span)?;
     Ok(Value::Tensor(TensorVal { degree: Degree::delta(), ..mask }))
@@ -55,7 +46,7 @@ pub fn bernoulli(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 pub fn uniform(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let shape = shape_of(cx, args, span)?;
     let (low, high) = (optional(cx, args, 1)?, optional(cx, args, 2)?);
-    let key = key(cx, args, 3)?;
+    let key = seeded(cx, args, 3)?;
     let u = uniform_of(cx, key, shape, span);
     let result = match (low, high) {
         (None, None) => u,
@@ -82,7 +73,7 @@ pub fn normal(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     if let (Some(std), Some(arg)) = (&std, args.get(2)) {
         within(cx, args.name, "the deviation", std, 0.0, f64::INFINITY, arg.span)?;
     }
-    let key = key(cx, args, 3)?;
+    let key = seeded(cx, args, 3)?;
     let z = TensorVal::new(cx.graph.add(Op::Normal { key, first: 0 }, shape, span), Degree::delta());
     let result = match (mean, std) {
         (None, None) => z,

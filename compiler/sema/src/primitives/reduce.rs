@@ -3,7 +3,7 @@
 //! A list is summed from the left, so the order of rounding is that of the list. Variances divide by n.
 
 use super::elementwise::{apply, extreme, extreme_of, select};
-use super::support::{Made, empty_list, given, list, need, not_there, op, over, tensor, wrong_kind};
+use super::support::{Along, Made, empty_list, given, list, need, not_there, op, over, tensor, wrong_kind};
 use crate::codes::primitives as codes;
 use crate::degree::Degree;
 use crate::elaborate::Cx;
@@ -11,7 +11,6 @@ use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, ReduceFn, UnaryFn};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::Over;
 use std::rc::Rc;
 
 type Answer = Result<Value, Reported>;
@@ -28,7 +27,7 @@ pub fn sum(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
     let t = tensor(cx, args.name, x)?;
     let over = over(cx, args, 1, cx.shape(&t).len())?;
-    Ok(Value::Tensor(total(cx, args.name, ReduceFn::Sum, &t, over, span)))
+    total(cx, args.name, ReduceFn::Sum, &t, over, span).map(Value::Tensor)
 }
 
 /// `mean(x, weight:, over:)`. Of a list: the common degree of its members, whatever the weights.
@@ -42,8 +41,9 @@ pub fn mean(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         }
         let t = tensor(cx, args.name, x)?;
         let over = over(cx, args, 2, cx.shape(&t).len())?;
-        let sum = total(cx, args.name, ReduceFn::Sum, &t, over, span);
-        return divide(cx, &sum, entries(cx, &t, over), span).map(Value::Tensor);
+        let n = over.entries(&cx.shape(&t));
+        let sum = total(cx, args.name, ReduceFn::Sum, &t, over, span)?;
+        return divide(cx, &sum, n, span).map(Value::Tensor);
     };
     let tensors = tensors(cx, args.name, x, &members)?;
     let degree = common(&tensors, span);
@@ -101,12 +101,12 @@ pub fn var(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
     let t = tensor(cx, args.name, x)?;
     let over = over(cx, args, 1, cx.shape(&t).len())?;
-    let n = entries(cx, &t, over);
-    let sum = total(cx, args.name, ReduceFn::Sum, &t, over, span);
+    let n = over.entries(&cx.shape(&t));
+    let sum = total(cx, args.name, ReduceFn::Sum, &t, over, span)?;
     let middle = divide(cx, &sum, n, span)?;
     let d = op(cx, BinaryOp::Sub, (&t, x.span), (&middle, span), span)?;
     let square = op(cx, BinaryOp::Mul, (&d, span), (&d, span), span)?;
-    let sum = total(cx, args.name, ReduceFn::Sum, &square, over, span);
+    let sum = total(cx, args.name, ReduceFn::Sum, &square, over, span)?;
     let result = divide(cx, &sum, n, span)?;
     let degree = Degree::function_of("var", [&t.degree], span);
     Ok(Value::Tensor(TensorVal { degree, ..result }))
@@ -140,12 +140,12 @@ pub fn min_max(cx: &mut Cx, f: BinaryFn, args: &Args, span: Span) -> Answer {
     let t = tensor(cx, args.name, x)?;
     let shape = cx.shape(&t);
     let over = over(cx, args, 2, shape.len())?;
-    if entries(cx, &t, over) == 0 {
+    if over.entries(&shape) == 0 {
         let message = format!("`{}` of a tensor without entries", args.name);
         return Err(cx.error(codes::BAD_SHAPE, message, x.span, "has no entries"));
     }
     let reduce = if f == BinaryFn::Min { ReduceFn::Min } else { ReduceFn::Max };
-    Ok(Value::Tensor(total(cx, args.name, reduce, &t, over, span)))
+    total(cx, args.name, reduce, &t, over, span).map(Value::Tensor)
 }
 
 /// `norm(x, over:)`, Euclidean.
@@ -156,10 +156,10 @@ pub fn norm(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     norm_of(cx, &t, over, span).map(Value::Tensor)
 }
 
-fn norm_of(cx: &mut Cx, t: &TensorVal, over: Over, span: Span) -> Made {
+fn norm_of(cx: &mut Cx, t: &TensorVal, over: Along, span: Span) -> Made {
     let square = op(cx, BinaryOp::Mul, (t, span), (t, span), span)?;
     let degree = Degree::function_of("norm", [&t.degree], span);
-    let sum = total(cx, "norm", ReduceFn::Sum, &square, over, span);
+    let sum = total(cx, "norm", ReduceFn::Sum, &square, over, span)?;
     Ok(TensorVal { degree, ..apply(cx, UnaryFn::Sqrt, &sum, span) })
 }
 
@@ -169,10 +169,10 @@ pub fn dot(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     dot_of(cx, args.name, &a, &b, over, span).map(Value::Tensor)
 }
 
-fn dot_of(cx: &mut Cx, who: &'static str, a: &(TensorVal, Span), b: &(TensorVal, Span), over: Over, span: Span) -> Made {
+fn dot_of(cx: &mut Cx, who: &'static str, a: &(TensorVal, Span), b: &(TensorVal, Span), over: Along, span: Span) -> Made {
     let degree = Degree::function_of(who, [&a.0.degree, &b.0.degree], span);
     let product = op(cx, BinaryOp::Mul, (&a.0, a.1), (&b.0, b.1), span)?;
-    Ok(TensorVal { degree, ..total(cx, who, ReduceFn::Sum, &product, over, span) })
+    Ok(TensorVal { degree, ..total(cx, who, ReduceFn::Sum, &product, over, span)? })
 }
 
 /// `cosine(x, y, over:)`; 0 where one of the two is all zeros, which has no direction.
@@ -189,7 +189,7 @@ pub fn cosine(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     Ok(Value::Tensor(TensorVal { degree, ..result }))
 }
 
-type Two = ((TensorVal, Span), (TensorVal, Span), Over);
+type Two = ((TensorVal, Span), (TensorVal, Span), Along);
 
 /// Two tensors of one shape, and what to range over.
 fn two(cx: &mut Cx, args: &Args, span: Span) -> Result<Two, Reported> {
@@ -222,7 +222,7 @@ pub fn count(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let over = over(cx, args, 1, cx.shape(&t).len())?;
     let mask = not_zero(cx, &t, x.span, span)?;
     let degree = Degree::function_of(args.name, [&t.degree], span);
-    Ok(Value::Tensor(TensorVal { degree, ..total(cx, args.name, ReduceFn::Sum, &mask, over, span) }))
+    Ok(Value::Tensor(TensorVal { degree, ..total(cx, args.name, ReduceFn::Sum, &mask, over, span)? }))
 }
 
 fn not_zero(cx: &mut Cx, t: &TensorVal, at: Span, span: Span) -> Made {
@@ -297,19 +297,13 @@ fn common(members: &[(TensorVal, Span)], span: Span) -> Degree {
     Degree::join(&degrees, span)
 }
 
-fn total(cx: &mut Cx, who: &'static str, f: ReduceFn, t: &TensorVal, over: Over, span: Span) -> TensorVal {
+fn total(cx: &mut Cx, who: &'static str, f: ReduceFn, t: &TensorVal, over: Along, span: Span) -> Made {
     let degree = Degree::function_of(who, [&t.degree], span);
     // A number is its own sum, least and greatest.
-    if cx.is_scalar(t) { TensorVal { degree, ..t.clone() } } else { cx.reduce(f, over, t, degree, span) }
-}
-
-/// How many entries a reduction joins.
-fn entries(cx: &Cx, t: &TensorVal, over: Over) -> u64 {
-    let shape = cx.shape(t);
-    match over {
-        Over::All => shape.iter().product(),
-        Over::Rows => shape.last().copied().unwrap_or(1),
+    if cx.is_scalar(t) {
+        return Ok(TensorVal { degree, ..t.clone() });
     }
+    over.apply(cx, t, span, |cx, t| Ok(cx.reduce(f, over.over, t, degree, span)))
 }
 
 fn divide(cx: &mut Cx, t: &TensorVal, n: u64, span: Span) -> Made {

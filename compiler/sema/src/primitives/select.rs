@@ -4,7 +4,7 @@
 //! scalar: the kernels round it down and hold it within the number of entries.
 
 use super::elementwise::{apply, select};
-use super::support::{Made, boolean, constant, given, need, op, over, scalar, tensor, within, word};
+use super::support::{Along, Made, boolean, constant, given, need, op, over, scalar, tensor, within, word};
 use crate::codes::primitives as codes;
 use crate::degree::Degree;
 use crate::elaborate::Cx;
@@ -12,26 +12,19 @@ use crate::hir::BinaryOp;
 use crate::value::{Args, Reported, TensorVal, Value};
 use merge_abi::UnaryFn;
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{Op, Over};
+use merge_ir::tir::Op;
 
 type Answer = Result<Value, Reported>;
 
-/// How many entries a selection chooses from.
-fn entries(cx: &Cx, t: &TensorVal, over: Over) -> u64 {
-    let shape = cx.shape(t);
-    match over {
-        Over::All => shape.iter().product(),
-        Over::Rows => shape.last().copied().unwrap_or(1),
-    }
-}
-
 /// The k-th largest entry of all, or of each row.
-fn kth_of(cx: &mut Cx, t: &TensorVal, k: &TensorVal, over: Over, degree: Degree, span: Span) -> TensorVal {
+fn kth_of(cx: &mut Cx, t: &TensorVal, k: &TensorVal, over: Along, degree: Degree, span: Span) -> Made {
     if cx.is_scalar(t) {
-        return TensorVal { degree, ..t.clone() };
+        return Ok(TensorVal { degree, ..t.clone() });
     }
-    let shape = Cx::reduced(&cx.shape(t), over);
-    TensorVal::new(cx.graph.add(Op::Kth { input: t.node, k: k.node, over }, shape, span), degree)
+    over.apply(cx, t, span, |cx, t| {
+        let shape = Cx::reduced(&cx.shape(t), over.over);
+        Ok(TensorVal::new(cx.graph.add(Op::Kth { input: t.node, k: k.node, over: over.over }, shape, span), degree))
+    })
 }
 
 /// `keep_top(x, density, tied:, over:)`: the `floor(density * n)` entries of largest magnitude.
@@ -44,7 +37,7 @@ pub fn keep_top(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let shape = cx.shape(&t);
     let over = over(cx, args, 3, shape.len())?;
     let degree = Degree::function_of(args.name, [&t.degree, &d.degree], span);
-    let n = entries(cx, &t, over);
+    let n = over.entries(&cx.shape(&t));
     // Everything is kept, whichever entries are the largest.
     if n == 0 || constant(cx, &d) == Some(1.0) {
         return Ok(Value::Tensor(TensorVal { degree, ..t }));
@@ -61,13 +54,16 @@ pub fn keep_top(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let k = op(cx, BinaryOp::Mul, (&d, density.span), (&count, span), span)?;
     let size = apply(cx, UnaryFn::Abs, &t, span);
     if tied == "first" {
-        let mask = TensorVal::new(cx.graph.add(Op::TopMask { input: size.node, k: k.node, over }, shape, span), Degree::delta());
+        let mask = over.apply(cx, &size, span, |cx, t| {
+            let op = Op::TopMask { input: t.node, k: k.node, over: over.over };
+            Ok(TensorVal::new(cx.graph.add(op, cx.shape(t), span), Degree::delta()))
+        })?;
         return cx.select((&mask, span), (&t, x.span), (&zero, span), degree, span).map(Value::Tensor);
     }
     // The threshold of k = 0 is infinite. Not below rather than at least, so that NaN is kept.
     let one = cx.number(1.0, span);
     let some = op(cx, BinaryOp::Ge, (&k, span), (&one, span), span)?;
-    let least = kth_of(cx, &size, &k, over, degree.clone(), span);
+    let least = kth_of(cx, &size, &k, over, degree.clone(), span)?;
     let never = cx.number(f64::INFINITY, span);
     let threshold = cx.select((&some, span), (&least, span), (&never, span), degree.clone(), span)?;
     let below = op(cx, BinaryOp::Lt, (&size, span), (&threshold, span), span)?;
@@ -79,7 +75,7 @@ pub fn kth(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, k) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
     let t = tensor(cx, args.name, x)?;
     let over = over(cx, args, 2, cx.shape(&t).len())?;
-    let n = entries(cx, &t, over);
+    let n = over.entries(&cx.shape(&t));
     let k_value = scalar(cx, args.name, k)?;
     if let Some(v) = cx.launch_value(&k_value)
         && (v < 1.0 || v >= n as f64 + 1.0)
@@ -90,7 +86,7 @@ pub fn kth(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         return Err(cx.report(d));
     }
     let degree = Degree::function_of(args.name, [&t.degree, &k_value.degree], span);
-    Ok(Value::Tensor(kth_of(cx, &t, &k_value, over, degree, span)))
+    kth_of(cx, &t, &k_value, over, degree, span).map(Value::Tensor)
 }
 
 /// `quantile(x, q, rule:, over:)`, by numpy's rules: position `q (n - 1)` in ascending order, and
@@ -102,7 +98,7 @@ pub fn quantile(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     within(cx, args.name, "the fraction `q`", &fraction, 0.0, 1.0, q.span)?;
     let rule = word(cx, args, 2, &["linear", "lower", "higher", "nearest", "midpoint"])?;
     let over = over(cx, args, 3, cx.shape(&t).len())?;
-    let n = entries(cx, &t, over);
+    let n = over.entries(&cx.shape(&t));
     if n == 0 {
         return Err(cx.error(codes::BAD_SHAPE, "`quantile` of a tensor without entries", x.span, "has no entries"));
     }
@@ -114,7 +110,7 @@ pub fn quantile(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         let i = apply(cx, rounding, &place, span);
         let n = cx.number(n as f64, span);
         let k = op(cx, BinaryOp::Sub, (&n, span), (&i, span), span)?;
-        Ok(kth_of(cx, &t, &k, over, degree.clone(), span))
+        kth_of(cx, &t, &k, over, degree.clone(), span)
     };
     let result = match rule {
         "lower" => at(cx, UnaryFn::Floor)?,
@@ -153,5 +149,9 @@ pub fn rank(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         return Ok(Value::Tensor(TensorVal { degree, ..cx.number(0.0, span) }));
     }
     let input = if descending { t.node } else { cx.unary(UnaryFn::Neg, &t, degree.clone(), span).node };
-    Ok(Value::Tensor(TensorVal::new(cx.graph.add(Op::Rank { input, over }, shape, span), degree)))
+    let input = TensorVal::new(input, degree.clone());
+    let ranked = over.apply(cx, &input, span, |cx, t| {
+        Ok(TensorVal::new(cx.graph.add(Op::Rank { input: t.node, over: over.over }, cx.shape(t), span), degree))
+    });
+    ranked.map(Value::Tensor)
 }

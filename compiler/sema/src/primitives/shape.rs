@@ -1,4 +1,5 @@
-//! Shapes and coordinates: `concat`, `reshape`, `transpose`, `index`, `eye`, `dim`, `numel`, `tensor`.
+//! Shapes and coordinates: `concat`, `reshape`, `transpose`, `unfold`, `flatten`, `diag`, `index`, `eye`, `iota`, `dim`,
+//! `numel`, `tensor`.
 //!
 //! None of these moves an entry's value, so the degree stays. Slices are next door, in `elaborate`.
 
@@ -7,9 +8,9 @@ use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
 use crate::elaborate::{Cx, show_shape};
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
-use merge_abi::BinaryFn;
+use merge_abi::{BinaryFn, ReduceFn};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::Op;
+use merge_ir::tir::{Op, Over};
 use std::rc::Rc;
 
 type Answer = Result<Value, Reported>;
@@ -78,30 +79,60 @@ pub fn reshape(cx: &mut Cx, args: &Args, span: Span) -> Answer {
             .help("`reshape` keeps every entry; `numel(x)` is their number");
         return Err(cx.report(d));
     }
-    if *before == *shape {
-        return Ok(Value::Tensor(t));
-    }
-    let node = cx.graph.add(Op::Reshape { input: t.node }, shape.into(), span);
-    Ok(Value::Tensor(TensorVal { node, ..t }))
+    Ok(Value::Tensor(cx.reshaped(&t, &shape, span)))
 }
 
 /// `transpose(x)`: the last two axes exchanged.
 pub fn transpose(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let x = need(cx, args, 0, span)?;
     let t = tensor(cx, args.name, x)?;
-    let mut shape = cx.shape(&t).to_vec();
-    let rank = shape.len();
-    if rank < 2 {
+    let shape = cx.shape(&t);
+    if shape.len() < 2 {
         let message = format!("`transpose` exchanges the last two axes, and this has {}", show_shape(&shape));
         let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, "fewer than two axes")
             .help("a rule can be for matrices only: `_[o, i] => ..`");
         return Err(cx.report(d));
     }
-    shape.swap(rank - 2, rank - 1);
+    Ok(Value::Tensor(flipped(cx, &t, span)))
+}
+
+/// The last two axes exchanged; for tensors that have them.
+pub fn flipped(cx: &mut Cx, t: &TensorVal, span: Span) -> TensorVal {
+    let rank = cx.shape(t).len();
     let mut perm: Vec<u32> = (0..rank as u32).collect();
     perm.swap(rank - 2, rank - 1);
-    let node = cx.graph.add(Op::Transpose { input: t.node, perm: perm.into() }, shape.into(), span);
-    Ok(Value::Tensor(TensorVal { node, ..t }))
+    cx.transposed(t, &perm, span)
+}
+
+/// `unfold(x, axis)`: a matrix whose rows are the slices along an axis, in row-major order of the other axes.
+pub fn unfold(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let (x, axis) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
+    let t = tensor(cx, args.name, x)?;
+    let shape = cx.shape(&t);
+    let n = int(cx, args.name, axis)?;
+    let front = resolve_axis(cx, args.name, n, shape.len(), axis.span)?;
+    let perm: Vec<u32> = std::iter::once(front).chain((0..shape.len()).filter(|a| *a != front)).map(|a| a as u32).collect();
+    let turned = cx.transposed(&t, &perm, span);
+    let rest = shape.iter().enumerate().filter(|(a, _)| *a != front).map(|(_, n)| n).product();
+    Ok(Value::Tensor(cx.reshaped(&turned, &[shape[front], rest], span)))
+}
+
+/// `flatten(x)`: all entries along one axis, in row-major order.
+pub fn flatten(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let x = need(cx, args, 0, span)?;
+    let t = tensor(cx, args.name, x)?;
+    let n = cx.shape(&t).iter().product();
+    Ok(Value::Tensor(cx.reshaped(&t, &[n], span)))
+}
+
+/// `iota(n)`: the numbers 0 to n - 1.
+pub fn iota(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let arg = need(cx, args, 0, span)?;
+    let n = int(cx, args.name, arg)?;
+    let Ok(n) = u64::try_from(n) else {
+        return Err(cx.error(codes::BAD_SHAPE, format!("an axis cannot have length {n}"), arg.span, "below 0"));
+    };
+    Ok(Value::Tensor(TensorVal::new(cx.graph.add(Op::Coord { axis: 0 }, Rc::from([n]), span), Degree::delta())))
 }
 
 /// `index(x, axis)`: each entry's coordinate.
@@ -133,11 +164,47 @@ pub fn eye(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let Some(n) = u64::try_from(n).ok().filter(|n| n.checked_mul(*n).is_some()) else {
         return Err(cx.error(codes::BAD_SHAPE, format!("there is no identity matrix of size {n}"), arg.span, ""));
     };
-    let shape: Rc<[u64]> = Rc::from([n, n]);
+    Ok(Value::Tensor(on_diagonal(cx, n, n, span)))
+}
+
+/// 1 on the diagonal of an `m x n` matrix, else 0.
+fn on_diagonal(cx: &mut Cx, m: u64, n: u64, span: Span) -> TensorVal {
+    let shape: Rc<[u64]> = Rc::from([m, n]);
     let row = cx.graph.add(Op::Coord { axis: 0 }, shape.clone(), span);
     let col = cx.graph.add(Op::Coord { axis: 1 }, shape.clone(), span);
-    let node = cx.graph.add(Op::Binary(BinaryFn::Eq, row, col), shape, span);
-    Ok(Value::Tensor(TensorVal::new(node, Degree::delta())))
+    TensorVal::new(cx.graph.add(Op::Binary(BinaryFn::Eq, row, col), shape, span), Degree::delta())
+}
+
+/// `diag(x)`: the diagonal matrix of a vector, or the diagonal of a matrix as a vector.
+pub fn diag(cx: &mut Cx, args: &Args, span: Span) -> Answer {
+    let x = need(cx, args, 0, span)?;
+    let t = tensor(cx, args.name, x)?;
+    let zero = cx.number(0.0, span);
+    match *cx.shape(&t) {
+        [n] => {
+            let degree = Degree::function_of(args.name, [&t.degree], span);
+            let (mask, row) = (on_diagonal(cx, n, n, span), cx.reshaped(&t, &[1, n], span));
+            cx.select((&mask, span), (&row, x.span), (&zero, span), degree, span).map(Value::Tensor)
+        }
+        [m, n] => {
+            // Everything else is masked out, so that the sum of a row is its entry on the diagonal.
+            let (mask, degree) = (on_diagonal(cx, m, n, span), t.degree.clone());
+            let alone = cx.select((&mask, span), (&t, x.span), (&zero, span), degree.clone(), span)?;
+            let sums = cx.reduce(ReduceFn::Sum, Over::Rows, &alone, degree.clone(), span);
+            let column = cx.reshaped(&sums, &[m], span);
+            if m <= n {
+                return Ok(Value::Tensor(column));
+            }
+            let node = cx.graph.add(Op::Slice { input: column.node, start: Rc::from([0]) }, Rc::from([n]), span);
+            Ok(Value::Tensor(TensorVal::new(node, degree)))
+        }
+        ref shape => {
+            let message = format!("`diag` takes a vector or a matrix, and this has {}", show_shape(shape));
+            let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, "neither one nor two axes")
+                .help("`flatten(x)` makes a vector of any tensor, `unfold(x, 0)` a matrix");
+            Err(cx.report(d))
+        }
+    }
 }
 
 /// `dim(x, axis)`.

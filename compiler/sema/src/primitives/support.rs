@@ -4,6 +4,7 @@ use crate::codes::{absent, primitives as codes, types};
 use crate::elaborate::{Cx, show_shape};
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
+use merge_abi::RandomKey;
 use merge_base::{Diagnostic, Span};
 use merge_ir::tir::Over;
 use std::rc::Rc;
@@ -175,6 +176,15 @@ pub fn given(args: &Args, index: usize) -> Result<Option<&Argument>, Reported> {
     }
 }
 
+/// The key of a random stream, from the `seed:` argument at `index`; without one, the run's `--seed` counts.
+pub fn seeded(cx: &mut Cx, args: &Args, index: usize) -> Result<RandomKey, Reported> {
+    let seed = match given(args, index)? {
+        Some(seed) => Some(int(cx, args.name, seed)?),
+        None => None,
+    };
+    Ok(cx.random_key(seed))
+}
+
 /// One of some words; the first is the default.
 pub fn word(cx: &mut Cx, args: &Args, index: usize, allowed: &[&'static str]) -> Result<&'static str, Reported> {
     let Some(arg) = given(args, index)? else { return Ok(allowed[0]) };
@@ -187,25 +197,58 @@ pub fn word(cx: &mut Cx, args: &Args, index: usize, allowed: &[&'static str]) ->
     Err(wrong_kind(cx, args.name, &format!("takes one of the words {} here", list.join(", ")), arg))
 }
 
-/// What a reduction or selection of a tensor of this shape ranges over.
-pub fn over(cx: &mut Cx, args: &Args, index: usize, rank: usize) -> Result<Over, Reported> {
-    let Some(arg) = given(args, index)? else { return Ok(Over::All) };
-    let other = match &arg.value {
-        Value::Word(w) if &**w == "all" => return Ok(Over::All),
+/// What a primitive ranges over: all entries, or those along one axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Along {
+    pub over: Over,
+    /// The axis, where it is not the last.
+    axis: Option<usize>,
+}
+
+impl Along {
+    /// How many entries of a tensor of this shape belong together.
+    pub fn entries(self, shape: &[u64]) -> u64 {
+        match (self.over, self.axis) {
+            (Over::All, _) => shape.iter().product(),
+            (Over::Rows, Some(axis)) => shape[axis],
+            (Over::Rows, None) => shape.last().copied().unwrap_or(1),
+        }
+    }
+
+    /// What `f` gives for `t` with the axis in last place, turned back; `f` keeps the number of axes.
+    pub fn apply(self, cx: &mut Cx, t: &TensorVal, span: Span, f: impl FnOnce(&mut Cx, &TensorVal) -> Made) -> Made {
+        let rank = cx.shape(t).len();
+        let Some(axis) = self.axis.filter(|a| a + 1 < rank) else { return f(cx, t) };
+        let mut perm: Vec<u32> = (0..rank as u32).collect();
+        perm.swap(axis, rank - 1);
+        let turned = cx.transposed(t, &perm, span);
+        let result = f(cx, &turned)?;
+        Ok(cx.transposed(&result, &perm, span))
+    }
+}
+
+/// What a reduction or selection of a tensor with so many axes ranges over.
+pub fn over(cx: &mut Cx, args: &Args, index: usize, rank: usize) -> Result<Along, Reported> {
+    let all = Along { over: Over::All, axis: None };
+    let rows = Along { over: Over::Rows, axis: None };
+    let Some(arg) = given(args, index)? else { return Ok(all) };
+    match &arg.value {
+        Value::Word(w) if &**w == "all" => Ok(all),
         // A tensor with one axis is one row; a number is all there is.
-        Value::Word(w) if &**w == "rows" => return Ok(if rank == 0 { Over::All } else { Over::Rows }),
-        Value::Word(w) if &**w == "cols" => "`over: cols`".to_string(),
+        Value::Word(w) if &**w == "rows" => Ok(if rank == 0 { all } else { rows }),
+        Value::Word(w) if &**w == "cols" && rank >= 2 => Ok(Along { axis: Some(rank - 2), ..rows }),
+        Value::Word(w) if &**w == "cols" => {
+            let what = if rank == 0 { "a number, which has no axes" } else { "a tensor with one axis, which is one row" };
+            let d = Diagnostic::new(types::OUT_OF_RANGE, format!("`{}` over the columns of {what}", args.name), arg.span, "")
+                .help("a rule can be for matrices only: `_[o, i] => ..`");
+            Err(cx.report(d))
+        }
         Value::Int(axis) => {
             let axis = resolve_axis(cx, args.name, *axis, rank, arg.span)?;
-            if axis + 1 == rank {
-                return Ok(Over::Rows);
-            }
-            format!("`over: {axis}`, an axis that is not the last")
+            Ok(Along { axis: Some(axis), ..rows })
         }
-        _ => return Err(wrong_kind(cx, args.name, "ranges over `all`, `rows`, `cols` or the number of an axis", arg)),
-    };
-    let help = "`over: rows` ranges over the last axis; `over: all`, the default, over the whole tensor";
-    Err(not_there(cx, format!("`{}` with {other} is not there yet", args.name), arg.span, help))
+        _ => Err(wrong_kind(cx, args.name, "ranges over `all`, `rows`, `cols` or the number of an axis", arg)),
+    }
 }
 
 /// An axis counted from the front, or with a negative number from the end.

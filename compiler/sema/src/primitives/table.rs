@@ -148,8 +148,12 @@ pub const PRIMITIVES: &[Primitive] = &[
         const { &[p("values"), must("at"), must("of")] },
         "Piecewise linear through `values`, spread evenly over positions 0 to `of - 1`, taken at position `at`.",
     ),
-    later("shuffle", const { &[p("list"), named("seed")] }, "The list in an order drawn by a seed.", "write the order out"),
-    later("replace", const { &[p("list"), p("at"), p("value")] }, "The list with one member replaced.", ""),
+    there(
+        "shuffle",
+        const { &[p("list"), named("seed")] },
+        "The list in an order drawn by a seed, when the recipe is compiled: the seed of a run does not reach it.",
+    ),
+    there("replace", const { &[p("list"), p("at"), p("value")] }, "The list with one member replaced."),
     later("params", const { &[p("model")] }, "The number of parameters of a model.", ""),
     later("trainable", const { &[p("model")] }, "The number of parameters under `new`.", ""),
     later("bytes", const { &[p("model")] }, "The size of a model on disk.", "`mergec inspect` prints the size of a checkpoint"),
@@ -169,12 +173,7 @@ pub const PRIMITIVES: &[Primitive] = &[
     there("dot", const { &[p("x"), p("y"), OVER] }, "The sum of the products of two tensors' entries."),
     there("cosine", const { &[p("x"), p("y"), OVER] }, "The cosine of the angle between two tensors taken as vectors."),
     there("count", const { &[p("x"), OVER] }, "The number of entries that are not 0."),
-    later(
-        "argmax",
-        const { &[p("x"), OVER] },
-        "The index of the largest entry, the first of equal ones.",
-        "compare with `max(x)`",
-    ),
+    there("argmax", const { &[p("x"), OVER] }, "The index of the largest entry, flat or in each row; the first of equal ones."),
     // Entry by entry.
     there("where", const { &[p("mask"), p("x"), p("y")] }, "`x` where the mask is not 0, else `y`."),
     there("lerp", const { &[p("a"), p("b"), p("t")] }, "From `a` (t = 0) to `b` (t = 1) in a straight line."),
@@ -211,48 +210,61 @@ pub const PRIMITIVES: &[Primitive] = &[
         const { &[p("x"), named("largest_first"), OVER] },
         "The place of each entry in order, from 0; equal ones by index.",
     ),
-    later("sort", const { &[p("x"), named("largest_first"), OVER] }, "The entries in order.", "`rank` gives each entry's place"),
-    later(
+    there("sort", const { &[p("x"), named("largest_first"), OVER] }, "The entries in rising order."),
+    there(
         "sort_index",
         const { &[p("x"), named("largest_first"), OVER] },
-        "The indices that put the entries in order.",
-        "`rank` gives each entry's place",
+        "The indices that put the entries in order; equal ones keep theirs.",
     ),
-    later("cumsum", const { &[p("x"), OVER] }, "Running sums.", ""),
-    later("indices", const { &[p("mask"), must("count")] }, "The places where a mask holds.", "`where` with a mask"),
+    there("cumsum", const { &[p("x"), OVER] }, "Running sums."),
+    there(
+        "indices",
+        const { &[p("mask"), must("count")] },
+        "The places where a mask is not 0; a run in which they are not `count` stops.",
+    ),
     // Shapes.
     there("index", const { &[p("x"), o("axis")] }, "Each entry's coordinate along an axis."),
     there("eye", const { &[p("n")] }, "The identity matrix."),
     there("concat", const { &[p("list"), p("axis")] }, "Tensors joined along an axis."),
     there("reshape", const { &[p("x"), p("dims")] }, "The same entries in row-major order under another shape."),
     there("transpose", const { &[p("x")] }, "The last two axes exchanged."),
-    later("take", const { &[p("x"), p("at"), p("axis")] }, "The slices at these places along an axis.", "slices: `x[0..n, ..]`"),
-    later("take_along", const { &[p("x"), p("at")] }, "One entry of each row.", ""),
-    later("scatter", const { &[p("x"), p("at"), p("axis")] }, "The inverse of `take`.", "`concat` of slices"),
-    later("diag", const { &[p("x")] }, "A diagonal matrix.", "`where(eye(n) == 1, x, 0)`"),
-    later("unfold", const { &[p("x"), p("axis")] }, "An axis first, the others joined.", "`reshape` and `transpose`"),
-    later("flatten", const { &[p("x")] }, "One axis of all entries.", "`reshape(x, [numel(x)])`"),
-    later("iota", const { &[p("n")] }, "The numbers 0 to n - 1.", "`index(x, axis: 0)`"),
+    there(
+        "take",
+        const { &[p("x"), p("at"), p("axis")] },
+        "The slices at these places along an axis; places are a tensor with one axis or a list of ints.",
+    ),
+    there("take_along", const { &[p("x"), p("at")] }, "Entry `at[r]` of each row `r`."),
+    there(
+        "scatter",
+        const { &[p("x"), p("at"), p("axis"), named("len")] },
+        "`take` undone: slice `i` of `x` goes to place `at[i]`, of `len` if that is given, and zeros to the other places.",
+    ),
+    there("diag", const { &[p("x")] }, "The matrix with this diagonal; of a matrix, its diagonal."),
+    there("unfold", const { &[p("x"), p("axis")] }, "A matrix whose rows are the slices along an axis."),
+    there("flatten", const { &[p("x")] }, "All entries along one axis."),
+    there("iota", const { &[p("n")] }, "The numbers 0 to n - 1."),
     // Linear algebra.
-    later(
+    there(
         "svd",
         const { &[p("x"), named("rank"), named("full")] },
-        "The singular value decomposition.",
-        "an extraction made beforehand, read with `tensors(path)`",
+        "The tuple (u, s, v) with `x = (u * s) @ transpose(v)`: thin, of a rank, or with square `u` and `v` (`full: true`).",
     ),
-    later("qr", const { &[p("x")] }, "The QR decomposition.", ""),
-    later("eigh", const { &[p("x")] }, "Eigenvalues and eigenvectors of a symmetric matrix.", ""),
-    later("solve", const { &[p("a"), p("b")] }, "The x with a @ x = b.", ""),
-    later("polar", const { &[p("x")] }, "The nearest matrix with orthonormal columns.", ""),
-    later(
-        "low_rank",
-        const { &[p("x"), must("rank")] },
-        "The nearest matrix of a rank.",
-        "`keep_top(x, density)` is sparse instead",
+    there("qr", const { &[p("x")] }, "The tuple (q, r) with `x = q @ r`: orthonormal columns and an upper triangle."),
+    there(
+        "eigh",
+        const { &[p("x")] },
+        "The tuple (values, vectors) of a symmetric matrix: eigenvalues rising, eigenvectors in columns.",
     ),
+    there("solve", const { &[p("a"), p("b")] }, "The `x` with `a @ x = b`; a run in which `a` is singular stops."),
+    there("polar", const { &[p("x")] }, "The nearest matrix with orthonormal columns, or rows where there are fewer."),
+    there("low_rank", const { &[p("x"), must("rank")] }, "The nearest matrix of a rank, by its singular values."),
     later("factors", const { &[p("x")] }, "The two factors of an adapter.", ""),
-    later("assignment", const { &[p("cost"), named("maximize")] }, "The best one-to-one assignment.", ""),
-    later("kmeans", const { &[p("x"), p("k"), named("seed")] }, "Clusters of the rows.", ""),
+    there(
+        "assignment",
+        const { &[p("cost"), named("maximize")] },
+        "The column for each row, all different, with the least sum of costs, or the greatest.",
+    ),
+    there("kmeans", const { &[p("x"), p("k"), named("seed")] }, "The tuple (cluster of each row, centres) of `k` clusters."),
     // Random numbers, keyed by seed, loop turns, tensor name and element.
     there("bernoulli", const { &[p("x"), must("p"), named("seed")] }, "1 with probability `p`, else 0, in the shape of `x`."),
     there(
@@ -265,7 +277,7 @@ pub const PRIMITIVES: &[Primitive] = &[
         const { &[p("x"), o("mean"), o("std"), named("seed")] },
         "Normal numbers of mean 0 and deviation 1, in the shape of `x`.",
     ),
-    later("permutation", const { &[p("n"), named("seed")] }, "The numbers 0 to n - 1 in random order.", ""),
+    there("permutation", const { &[p("n"), named("seed")] }, "The numbers 0 to n - 1 in random order."),
     // Models.
     there(
         "restack",
@@ -274,7 +286,7 @@ pub const PRIMITIVES: &[Primitive] = &[
     ),
     there("without", const { &[p("model"), PATTERN] }, "The model without the tensors whose names match."),
     later("fill", const { &[p("model"), p("tensors")] }, "The values of `new` tensors from a file.", ""),
-    later("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds.", "save whole tensors"),
+    there("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds."),
     // Domains of `choose`.
     later("order", const { &[p("list")] }, "Every order of a list.", "a list of the orders to try"),
     later(
@@ -336,6 +348,6 @@ mod tests {
             primitive("keep_top").map(Primitive::signature).as_deref(),
             Some("keep_top(x, density, [tied: ..], [over: ..])")
         );
-        assert!(primitive("svd").is_some_and(|p| !p.available));
+        assert!(primitive("conv2d").is_some_and(|p| !p.available));
     }
 }

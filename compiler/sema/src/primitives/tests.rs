@@ -41,7 +41,7 @@ choose w in 0.0..=1.0 = 0.25
 choose u in 0.0..=1.0 = 0.5
 ";
 
-fn elaborated(text: &str) -> Elaborated {
+pub(super) fn elaborated(text: &str) -> Elaborated {
     let text = format!("{HEAD}{text}");
     let mut sources = Sources::default();
     let id = sources.add("recipe.merge", text.clone());
@@ -54,7 +54,7 @@ fn elaborated(text: &str) -> Elaborated {
 }
 
 /// Shape and entries of an expression.
-fn tensor(expr: &str) -> (Vec<usize>, Vec<f64>) {
+pub(super) fn tensor(expr: &str) -> (Vec<usize>, Vec<f64>) {
     let done = elaborated(&format!("save {{ \"y\": {expr} }} to \"out\""));
     let wrong: Vec<_> = done.diagnostics.iter().filter(|d| d.is_error()).collect();
     assert!(wrong.is_empty(), "{expr}: {wrong:?}");
@@ -68,11 +68,11 @@ fn tensor(expr: &str) -> (Vec<usize>, Vec<f64>) {
     (value.shape().to_vec(), value.iter().copied().collect())
 }
 
-fn numbers(expr: &str) -> Vec<f64> {
+pub(super) fn numbers(expr: &str) -> Vec<f64> {
     tensor(expr).1
 }
 
-fn number(expr: &str) -> f64 {
+pub(super) fn number(expr: &str) -> f64 {
     let (shape, value) = tensor(expr);
     assert!(shape.is_empty(), "{expr} has shape {shape:?}");
     value[0]
@@ -95,7 +95,7 @@ fn fault(expr: &str) -> (String, String) {
     all.into_iter().next().unwrap()
 }
 
-fn fails(expr: &str, code: &str, message: &str) {
+pub(super) fn fails(expr: &str, code: &str, message: &str) {
     let (got, text) = fault(expr);
     assert!(got == code && text.contains(message), "{expr}: {got}: {text}");
 }
@@ -134,9 +134,26 @@ fn reductions_of_rows_keep_the_axis() {
     assert_eq!(tensor(&format!("max({X}, over: 1)")), (vec![2, 1], vec![3.0, 2.0]));
     assert_eq!(tensor(&format!("mean({X}, over: -1)")).0, [2, 1]);
     assert_eq!(tensor("sum(tensor([1, 2]), over: rows)"), (vec![1], vec![3.0]));
-    fails(&format!("sum({X}, over: cols)"), "E4001", "not there yet");
-    fails(&format!("sum({X}, over: 0)"), "E4001", "not the last");
     fails(&format!("sum({X}, over: 2)"), "E2005", "axis 2");
+}
+
+#[test]
+fn columns_and_other_axes_are_ranged_over_alike() {
+    for over in ["cols", "0", "-2"] {
+        assert_eq!(tensor(&format!("sum({X}, over: {over})")), (vec![1, 3], vec![-1.0, -1.0, 4.0]));
+        assert_eq!(numbers(&format!("rank({X}, over: {over})")), [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(numbers(&format!("keep_top({X}, 0.5, over: {over})")), [0.0, -1.0, 2.0, -4.0, 0.0, 0.0]);
+        assert_eq!(numbers(&format!("keep_top({X}, 0.5, tied: all, over: {over})")), [0.0, -1.0, 2.0, -4.0, 0.0, 2.0]);
+    }
+    assert_eq!(tensor(&format!("max({X}, over: cols)")), (vec![1, 3], vec![3.0, 0.0, 2.0]));
+    assert_eq!(tensor(&format!("mean({X}, over: cols)")).1, [-0.5, -0.5, 2.0]);
+    assert_eq!(tensor(&format!("var({X}, over: cols)")).1, [12.25, 0.25, 0.0]);
+    assert_eq!(tensor(&format!("kth({X}, 2, over: cols)")).1, [-4.0, -1.0, 2.0]);
+    assert_eq!(tensor(&format!("quantile({X}, 0.5, over: cols)")).1, [-0.5, -0.5, 2.0]);
+    assert_eq!(tensor(&format!("dot({X}, {X}, over: cols)")).1, [25.0, 1.0, 8.0]);
+    assert_eq!(tensor("sum(reshape(iota(8), [2, 2, 2]), over: 0)"), (vec![1, 2, 2], vec![4.0, 6.0, 8.0, 10.0]));
+    fails("sum(tensor([1, 2]), over: cols)", "E2005", "one axis, which is one row");
+    fails("sum(w, over: cols)", "E2005", "no axes");
 }
 
 #[test]
@@ -240,6 +257,18 @@ fn shapes() {
     assert_eq!(tensor("concat([tensor([[1], [2]]), tensor([[3], [4]])], axis: 1)"), (vec![2, 2], vec![1.0, 3.0, 2.0, 4.0]));
     assert_eq!(tensor("index(tensor([[0, 0], [0, 0]]), axis: 1)"), (vec![2, 2], vec![0.0, 1.0, 0.0, 1.0]));
     assert_eq!(tensor("eye(2)"), (vec![2, 2], vec![1.0, 0.0, 0.0, 1.0]));
+    assert_eq!(tensor("iota(3)"), (vec![3], vec![0.0, 1.0, 2.0]));
+    assert_eq!(tensor("diag(tensor([5, -6]))"), (vec![2, 2], vec![5.0, 0.0, 0.0, -6.0]));
+    assert_eq!(tensor("diag(tensor([[1, 2, 3], [4, 5, 6]]))"), (vec![2], vec![1.0, 5.0]));
+    assert_eq!(tensor("diag(tensor([[1, 2], [3, 4], [5, 6]]))"), (vec![2], vec![1.0, 4.0]));
+    assert_eq!(tensor("flatten(base[\"m\"])"), (vec![6], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    assert_eq!(tensor("flatten(base[\"s\"])").0, [1]);
+    assert_eq!(tensor("unfold(base[\"m\"], 1)"), (vec![3, 2], vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]));
+    assert_eq!(tensor("unfold(base[\"v\"], 0)").0, [4, 1]);
+    assert_eq!(
+        tensor("unfold(reshape(iota(8), [2, 2, 2]), axis: -1)"),
+        (vec![2, 4], vec![0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0])
+    );
     assert_eq!(number("1.0 * dim(base[\"m\"], 1)"), 3.0);
     assert_eq!(number("1.0 * numel(base[\"ids\"])"), 4.0);
     fails("reshape(tensor([1, 2, 3]), [2, 2])", "E2503", "3 entries");
@@ -248,6 +277,10 @@ fn shapes() {
     fails("tensor([w])", "E2001", "written out");
     fails("concat([tensor([[1]]), tensor([1])], axis: 0)", "E2003", "do not agree");
     fails("concat([tensor([1])], axis: 1)", "E2005", "axis 1");
+    fails("unfold(tensor([1]), 1)", "E2005", "axis 1");
+    fails("diag(reshape(iota(8), [2, 2, 2]))", "E2503", "a vector or a matrix");
+    fails("diag(w)", "E2503", "no axes");
+    fails("iota(-1)", "E2503", "length -1");
 }
 
 #[test]
@@ -258,6 +291,16 @@ fn lists() {
     assert_eq!(number("1.0 * sum([a * b for (a, b) in zip([1, 2], [3, 4])])"), 11.0);
     assert_eq!(number("1.0 * sum([k * x for (k, x) in enumerate([5, 7])])"), 7.0);
     assert_eq!(number("1.0 * sum([a * b for (a, b) in pairs([1, 2, 3])])"), 11.0);
+    assert_eq!(number("1.0 * replace([1, 2, 3], 1, 7)[1] + replace([1, 2, 3], 1, 7)[2]"), 10.0);
+    let order = |seed: u32| numbers(&format!("concat([tensor([k]) for k in shuffle(0..20, seed: {seed})], axis: 0)"));
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
+    let mut all = order(1);
+    all.sort_by(f64::total_cmp);
+    assert_eq!(all, (0..20).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(number("1.0 * len(shuffle([]))"), 0.0);
+    fails("replace([1, 2], 2, 0)[0] * 1.0", "E2005", "no member 2");
+    fails("shuffle(3)[0] * 1.0", "E2001", "takes a list");
     fails("1.0 * div(1, 0)", "E2006", "zero");
     fails("sum([a * b for (a, b) in zip([1, 2], [3])])", "E2501", "equal length");
     fails("len(3)", "E2001", "takes a list");

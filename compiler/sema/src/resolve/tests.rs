@@ -187,7 +187,7 @@ fn tests_see_the_top_level() {
 
 #[test]
 fn what_is_not_there_yet_is_said_once_and_looked_into() {
-    gives("save svd(base) to \"x\"", "E1901", "svd");
+    gives("save relu(base) to \"x\"", "E1901", "relu");
     gives("choose t in 0.0..=1.0\nsave t * base to \"x\"", "E1902", "t");
     gives("save choose m { a => base, b => math } = a to \"x\"", "E1903", "m");
     gives("choose t per 1 in 0.0..=1.0 = 0.5\nsave t * base to \"x\"", "E1904", "1");
@@ -198,8 +198,8 @@ fn what_is_not_there_yet_is_said_once_and_looked_into() {
         "E1907",
         "\"m\" as f(x: tensor[..t, d])",
     );
-    let text = format!("{HEAD}save svd(bsae) to \"x\"");
-    assert_eq!(found(&text), [("E1901".into(), "svd".into()), ("E1001".into(), "bsae".into())]);
+    let text = format!("{HEAD}save relu(bsae) to \"x\"");
+    assert_eq!(found(&text), [("E1901".into(), "relu".into()), ("E1001".into(), "bsae".into())]);
     fine(
         "choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\n\
           save (if which == \"a\" { t * base } else { base }) to \"x\"",
