@@ -117,10 +117,17 @@ fn with_sign(t: &mut Text, magnitude: &str, high: &str) -> String {
     t.op(format_args!("bitcast {vi} {bits} to {vf}"))
 }
 
-/// Stores a vector of f32 at `ptr` in `dtype`, rounded to nearest even, any NaN as the same one.
+/// Stores a vector of f32 at `ptr` in `dtype`, rounded to nearest even, any NaN as the same one. As a bool, whatever is
+/// not 0 is true.
 pub(crate) fn store(t: &mut Text, dtype: DType, ptr: &str, value: &str, native_f16: bool) {
     let (vf, vi, vm) = (t.vf.clone(), t.vi.clone(), t.vm.clone());
     let to = format!("<{} x {}>", t.width, element(dtype));
+    if dtype == DType::Bool {
+        let mask = t.op(format_args!("fcmp une {vf} {value}, zeroinitializer"));
+        let stored = t.op(format_args!("zext {vm} {mask} to {to}"));
+        t.line(format_args!("store {to} {stored}, ptr {ptr}, align 1"));
+        return;
+    }
     let is_nan = t.op(format_args!("fcmp uno {vf} {value}, zeroinitializer"));
     let stored = if dtype == DType::BF16 {
         let bits = t.op(format_args!("bitcast {vf} {value} to {vi}"));

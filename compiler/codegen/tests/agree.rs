@@ -88,7 +88,7 @@ fn random_kernel(rng: &mut Rng, name: String, size: usize) -> Kernel {
         body = kernel.body;
     }
     let recent = |rng: &mut Rng| floats[floats.len() - 1 - rng.below(floats.len().min(4))];
-    let stored = [DType::F64, DType::F32, DType::F16, DType::BF16];
+    let stored = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
     let mut stores: Vec<_> = (0..rng.below(3)).map(|_| (recent(rng), rng.pick(&stored))).collect();
     let reduced = [ReduceFn::Sum, ReduceFn::Min, ReduceFn::Max];
     let reductions: Vec<_> = (0..rng.below(3)).map(|_| (rng.pick(&reduced), recent(rng))).collect();

@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 /// Dtypes that kernels write.
-const STORED: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
+const STORED: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
 
 /// The groups, in the order they run, and what could not be grouped.
 #[derive(Debug, Default)]
@@ -141,7 +141,7 @@ impl Fuser<'_> {
         let computed = |c: &Cluster| copied(self.graph, c, dtype).is_none();
         if !STORED.contains(&dtype) && pieces.iter().any(|(_, c)| computed(c)) {
             let what = format!("saving what was computed as `{}` is not there yet", dtype.word());
-            let help = "use f64, f32, f16 or bf16; tensors that are only copied may keep any dtype".to_owned();
+            let help = "use f64, f32, f16, bf16 or bool; tensors that are only copied may keep any dtype".to_owned();
             return self.refuse(Refusal { span: self.graph.node(node).span, what, help }, name);
         }
         for (_, cluster) in &pieces {

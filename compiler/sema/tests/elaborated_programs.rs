@@ -3,6 +3,7 @@
 mod support;
 
 use merge_abi::{DType, Role};
+use merge_ir::tir::Op;
 use merge_sema::{Answers, Schema};
 use support::{Fake, run, transformer};
 
@@ -73,6 +74,170 @@ fn fisher() {
         .and("math-fisher.safetensors", &statistics)
         .and("code-fisher.safetensors", &statistics);
     run(&program("09-fisher"), files, &Answers::default()).clean();
+}
+
+#[test]
+fn pcb() {
+    let done = run(&program("06-pcb"), four(), &Answers::default()).clean();
+    assert_eq!(done.graph.outputs[0].tensors.len(), model().tensors.len());
+}
+
+#[test]
+fn opcm() {
+    let done = run(&program("07-opcm"), four(), &Answers::default()).clean();
+    assert!(calls(&done).contains(&"full_svd"));
+}
+
+/// The routines of a graph, each once, in name order.
+fn calls(done: &merge_sema::Elaborated) -> Vec<&'static str> {
+    let routine = |op: &Op| if let Op::Call { routine, .. } = op { Some(routine.name()) } else { None };
+    let mut names: Vec<_> = done.graph.nodes().filter_map(|(_, n)| routine(&n.op)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A Gram matrix for each linear layer of [`model`], under the layer's name.
+fn grams() -> Schema {
+    let mut tensors = Vec::new();
+    for (name, info) in &model().tensors {
+        if let (Some(layer), [_, i]) = (name.strip_suffix("_proj.weight"), info.shape.as_slice()) {
+            tensors.push((format!("{layer}_proj"), DType::F32, vec![*i, *i]));
+        }
+    }
+    Schema::new(tensors, Some(Role::Statistics))
+}
+
+#[test]
+fn regmean() {
+    let files = four().and("math-gram.safetensors", &grams()).and("code-gram.safetensors", &grams());
+    let done = run(&program("10-regmean"), files, &Answers::default()).clean();
+    assert_eq!(calls(&done), ["matmul", "solve"]);
+}
+
+#[test]
+fn regmean_compares_grams_with_the_layers_they_are_for() {
+    let mut wrong = grams();
+    wrong.tensors.get_mut("model.layers.2.mlp.down_proj").expect("there").shape = vec![8, 8];
+    let files = four().and("math-gram.safetensors", &grams()).and("code-gram.safetensors", &wrong);
+    let outcome = run(&program("10-regmean"), files, &Answers::default()).fails_with(&["E2003"]);
+    assert!(outcome.said().contains("[8, 8]"), "{}", outcome.said());
+}
+
+#[test]
+fn emr() {
+    let done = run(&program("11-emr"), four(), &Answers::default()).clean();
+    let roles: Vec<Role> = done.graph.outputs.iter().map(|o| o.role).collect();
+    assert_eq!(roles, [Role::Deltas, Role::Statistics, Role::Statistics, Role::Statistics, Role::Deltas, Role::Weights]);
+    assert!(done.graph.outputs[2].tensors.iter().all(|t| t.dtype == DType::Bool));
+    assert_eq!(done.graph.outputs[4].tensors.len(), 3);
+}
+
+#[test]
+fn tsv() {
+    let done = run(&program("12-tsv"), four(), &Answers::default()).clean();
+    assert_eq!(calls(&done), ["matmul", "polar", "svd"]);
+    assert_eq!(done.graph.settings.len(), 1);
+}
+
+/// A network of two convolutions at places that program 14 knows.
+fn vgg() -> Schema {
+    let mut tensors = vec![("classifier.weight".to_string(), DType::F32, vec![10, 8])];
+    for l in [0, 2, 5, 7, 10, 12, 14] {
+        tensors.push((format!("features.{l}.weight"), DType::F32, vec![8, 4, 3, 3]));
+        tensors.push((format!("features.{l}.bias"), DType::F32, vec![8]));
+    }
+    Schema::new(tensors, None)
+}
+
+#[test]
+fn robust_weight_signatures() {
+    let files = ["vgg16-clean", "vgg16-fog", "vgg16"].iter().fold(Fake::default(), |f, n| f.and(n, &vgg()));
+    let done = run(&program("14-rws-sign"), files, &Answers::default()).clean();
+    assert_eq!((done.graph.outputs[0].role, done.graph.outputs[0].tensors.len()), (Role::Deltas, 14));
+    let mut signature = vgg();
+    signature.tensors.remove("classifier.weight");
+    signature.role = Some(Role::Deltas);
+    let files = Fake::default().and("vgg16-clean", &vgg()).and("rws-fog", &signature).and("rws-snow", &signature);
+    let done = run(&program("14-rws-patch"), files, &Answers::default()).clean();
+    assert_eq!(done.graph.outputs[0].tensors.len(), 15);
+}
+
+#[test]
+fn pat() {
+    let (hidden, inner, rank) = (4096, 8, 2);
+    let model = transformer(2, hidden, inner, DType::F16);
+    let mut tensors = vec![("mask".to_string(), DType::F32, vec![hidden])];
+    let sites = (0..2).flat_map(|l| ["self_attn.o_proj", "mlp.down_proj"].map(|m| format!("model.layers.{l}.{m}")));
+    for site in sites.chain(["embed".to_string()]) {
+        tensors.push((format!("{site}.l1"), DType::F32, vec![hidden, rank]));
+        tensors.push((format!("{site}.l0"), DType::F32, vec![rank, hidden]));
+    }
+    let files = Fake::default().and("llama-2-7b", &model).and("pat/hsm.safetensors", &Schema::new(tensors, None));
+    // The adapter is beside the point here; and this model has a tied head.
+    let text = program("16-pat")
+        .replace("base + adapter(\"pat/lora\", on: base)", "base")
+        .replace("\"lm_head.weight\" ", "\"lm_head.weight\"? ");
+    let done = run(&text, files, &Answers::default()).clean();
+    assert_eq!(calls(&done), ["indices", "matmul", "take"]);
+    let shapes: Vec<Vec<u64>> = done.graph.outputs[0].tensors.iter().map(|t| done.graph.shape(t.node).to_vec()).collect();
+    assert!(shapes.iter().all(|s| s.contains(&3072)), "{shapes:?}");
+}
+
+#[test]
+fn pela() {
+    let mut tensors = vec![("patch_embed.weight".to_string(), DType::F32, vec![8, 3, 4, 4])];
+    for l in 0..2 {
+        for (name, o, i) in [("attn.qkv", 24, 8), ("attn.proj", 8, 8), ("mlp.fc1", 32, 8), ("mlp.fc2", 8, 32)] {
+            tensors.push((format!("blocks.{l}.{name}.weight"), DType::F32, vec![o, i]));
+            tensors.push((format!("blocks.{l}.{name}.bias"), DType::F32, vec![o]));
+        }
+    }
+    let files = Fake::default().and("vit-b", &Schema::new(tensors, None));
+    let done = run(&program("17-pela"), files, &Answers::default()).clean();
+    let shape = |name: &str| {
+        let t = done.graph.outputs[0].tensors.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no {name}"));
+        done.graph.shape(t.node).to_vec()
+    };
+    assert_eq!(shape("blocks.1.attn.qkv.0.weight"), [3, 8]);
+    assert_eq!(shape("blocks.1.attn.qkv.1.weight"), [24, 3]);
+    assert_eq!(shape("blocks.1.attn.qkv.1.bias"), [24]);
+    assert_eq!(shape("patch_embed.weight"), [8, 3, 4, 4]);
+}
+
+/// Layers of a perceptron, as programs 18 and 19 know them.
+fn perceptron(layers: usize, hidden: u64) -> Schema {
+    let mut tensors = Vec::new();
+    for l in 0..layers {
+        tensors.push((format!("layers.{l}.fc1.weight"), DType::F32, vec![hidden, 8]));
+        tensors.push((format!("layers.{l}.fc1.bias"), DType::F32, vec![hidden]));
+        tensors.push((format!("layers.{l}.fc2.weight"), DType::F32, vec![8, hidden]));
+        tensors.push((format!("layers.{l}.fc2.bias"), DType::F32, vec![8]));
+    }
+    Schema::new(tensors, None)
+}
+
+#[test]
+fn git_rebasin() {
+    let files = Fake::default().and("math", &perceptron(12, 16)).and("code", &perceptron(12, 16));
+    let done = run(&program("18-git-rebasin"), files, &Answers::default()).clean();
+    assert_eq!(calls(&done), ["assignment", "matmul", "take", "take_along"]);
+}
+
+#[test]
+fn pleas() {
+    let files = Fake::default().and("math", &perceptron(12, 3072)).and("code", &perceptron(12, 3072));
+    let done = run(&program("19-pleas"), files, &Answers::default()).clean();
+    let fc1 = done.graph.outputs[0].tensors.iter().find(|t| t.name == "layers.3.fc1.weight").expect("kept");
+    assert_eq!(**done.graph.shape(fc1.node), [4096, 8]);
+}
+
+#[test]
+fn sara() {
+    let packed: Vec<_> = model().tensors.keys().map(|n| (n.clone(), DType::F32, vec![3])).collect();
+    let files = four().and("sara.safetensors", &Schema::new(packed, None));
+    let done = run(&program("24-sara"), files, &Answers::default()).clean();
+    assert_eq!(calls(&done), ["unpack"]);
 }
 
 #[test]

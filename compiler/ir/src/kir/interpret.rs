@@ -230,7 +230,7 @@ fn f8_e4m3(x: u8) -> f32 {
     if x & 0x80 != 0 { -magnitude } else { magnitude }
 }
 
-/// Rounds to nearest even and stores; any NaN is stored as the same one.
+/// Rounds to nearest even and stores; any NaN is stored as the same one, and as a bool whatever is not 0 is true.
 ///
 /// # Safety
 /// `base` points at more than `i` entries of `dtype`, aligned and writable.
@@ -243,6 +243,7 @@ unsafe fn store(dtype: DType, base: *mut u8, i: usize, x: f32) {
             DType::F32 => base.cast::<f32>().add(i).write(x),
             DType::F16 => base.cast::<u16>().add(i).write(f16::from_f32(x).to_bits()),
             DType::BF16 => base.cast::<u16>().add(i).write(bf16::from_f32(x).to_bits()),
+            DType::Bool => base.add(i).write(u8::from(x != 0.0)),
             // Refused by the verifier.
             _ => {}
         }

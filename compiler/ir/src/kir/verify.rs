@@ -27,7 +27,7 @@ pub fn verify(kernel: &Kernel) -> Vec<String> {
     for (i, (val, dtype)) in kernel.stores.iter().enumerate() {
         v.at = format!("store {i}");
         v.want(*val, Ty::F32);
-        if !matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+        if !matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::Bool) {
             v.fault(format!("stores {dtype}, which is only read"));
         }
     }
