@@ -18,6 +18,8 @@ cargo xtask demo              build mergec and merge four trained networks, with
 cargo xtask test              run the whole test suite
 cargo xtask bench [--quick] [--disk] [--runs N] [METHOD...]
                               time mergec against a plain read-average-write loop
+cargo xtask bench --peers [--quick] [--disk] [--runs N] [METHOD...]
+                              time mergec against mergekit, which is installed for it
 cargo xtask peers [NAME...]   compare with mergekit and PEFT, which are installed for it";
 
 fn main() -> ExitCode {

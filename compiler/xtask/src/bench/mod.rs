@@ -2,11 +2,12 @@
 //!
 //! The floor is a plain threaded loop that reads the same inputs, averages them and writes as many bytes to
 //! the same place ([`floor`]). Both run as processes of their own, in turn; the figure to quote is the median
-//! of the ratios of neighbouring runs.
+//! of the ratios of neighbouring runs. With `--peers` the rival is mergekit ([`peers`]).
 
 pub mod floor;
 mod measure;
 mod methods;
+mod peers;
 mod synthesise;
 
 use crate::{shell, toolchain};
@@ -16,8 +17,16 @@ use std::path::{Path, PathBuf};
 struct Options {
     quick: bool,
     disk: bool,
+    /// Against mergekit, not the floor.
+    peers: bool,
     runs: usize,
     only: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, method: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|o| o == method)
+    }
 }
 
 /// Runs the benchmark.
@@ -27,6 +36,19 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     let data = shell::target().join(if options.quick { "bench-quick" } else { "bench-full" });
     synthesise::checkpoints(&data, options.quick)?;
     shell::cargo(&["build", "--quiet", "--release", "-p", "mergec", "-p", "merge-runtime", "-p", "xtask"])?;
+    if options.peers {
+        return peers::table(&options, &data);
+    }
+    for (name, place) in &places(&options, &data)? {
+        let done = table(&options, &data, name, place);
+        let _ = std::fs::remove_dir_all(place);
+        done?;
+    }
+    startup(&data)
+}
+
+/// Where outputs go: to memory if it has room, and to the disk if it has not or if asked for.
+fn places(options: &Options, data: &Path) -> Result<Vec<(&'static str, PathBuf)>, String> {
     let model = std::fs::metadata(data.join("base/model.safetensors")).map_err(|e| e.to_string())?.len();
     let tmpfs = Path::new("/dev/shm");
     let mut places = Vec::new();
@@ -37,30 +59,26 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     if options.disk || places.is_empty() {
         places.push(("disk", data.join("out")));
     }
-    for (name, place) in &places {
-        let done = table(&options, &data, name, place);
-        let _ = std::fs::remove_dir_all(place);
-        done?;
-    }
-    startup(&data)
+    Ok(places)
 }
 
 fn parse(arguments: &[&str]) -> Result<Options, String> {
-    let mut options = Options { quick: false, disk: false, runs: 5, only: Vec::new() };
+    let peers = arguments.contains(&"--peers");
+    let names: Vec<&str> =
+        if peers { peers::PAIRS.iter().map(|p| p.name).collect() } else { methods::METHODS.iter().map(|m| m.name).collect() };
+    let mut options = Options { quick: false, disk: false, peers, runs: if peers { 1 } else { 5 }, only: Vec::new() };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match *argument {
             "--quick" => options.quick = true,
             "--disk" => options.disk = true,
+            "--peers" => {}
             "--runs" => {
                 let value = rest.next().and_then(|v| v.parse().ok()).filter(|n| *n > 0);
                 options.runs = value.ok_or("--runs takes a number")?;
             }
-            name if methods::METHODS.iter().any(|m| m.name == name) => options.only.push(name.to_owned()),
-            other => {
-                let names: Vec<&str> = methods::METHODS.iter().map(|m| m.name).collect();
-                return Err(format!("unknown method `{other}`; there are {}", names.join(", ")));
-            }
+            name if names.contains(&name) => options.only.push(name.to_owned()),
+            other => return Err(format!("unknown method `{other}`; there are {}", names.join(", "))),
         }
     }
     Ok(options)
@@ -74,7 +92,7 @@ fn table(options: &Options, data: &Path, place_name: &str, place: &Path) -> Resu
         "{:20} {:>9} {:>9} {:>7} {:>7} {:>9} {:>9} {:>8}",
         "method", "wall s", "floor s", "ratio", "target", "cpu s", "anon MB", "limit MB"
     );
-    for method in methods::METHODS.iter().filter(|m| options.only.is_empty() || options.only.iter().any(|o| o == m.name)) {
+    for method in methods::METHODS.iter().filter(|m| options.wants(m.name)) {
         let recipe = data.join(format!("{}.merge", method.name));
         std::fs::write(&recipe, method.recipe()).map_err(|e| e.to_string())?;
         let out = place.join(method.name);

@@ -6,6 +6,9 @@ use std::{
     path::Path,
 };
 
+/// Width of an attention head.
+const HEAD: u64 = 64;
+
 /// Shapes of a Llama.
 struct Llama {
     hidden: u64,
@@ -39,9 +42,15 @@ impl Llama {
 
     fn config(&self) -> String {
         format!(
-            "{{\n  \"model_type\": \"llama\",\n  \"hidden_size\": {},\n  \"num_hidden_layers\": {},\n  \"intermediate_size\": {},\n  \
-             \"vocab_size\": {},\n  \"torch_dtype\": \"bfloat16\"\n}}\n",
-            self.hidden, self.layers, self.intermediate, self.vocabulary
+            "{{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n  \"hidden_size\": {},\n  \
+             \"num_hidden_layers\": {},\n  \"intermediate_size\": {},\n  \"num_attention_heads\": {},\n  \
+             \"num_key_value_heads\": {},\n  \"vocab_size\": {},\n  \"torch_dtype\": \"bfloat16\"\n}}\n",
+            self.hidden,
+            self.layers,
+            self.intermediate,
+            self.hidden / HEAD,
+            self.kv / HEAD,
+            self.vocabulary
         )
     }
 }
@@ -57,12 +66,12 @@ pub fn checkpoints(folder: &Path, quick: bool) -> Result<(), String> {
     };
     for (which, name) in ["base", "a", "b", "c"].into_iter().enumerate() {
         let file = folder.join(name);
+        fs::create_dir_all(&file).map_err(|e| e.to_string())?;
+        fs::write(file.join("config.json"), model.config()).map_err(|e| e.to_string())?;
         if file.join("model.safetensors").exists() {
             continue;
         }
         println!("making {}", file.display());
-        fs::create_dir_all(&file).map_err(|e| e.to_string())?;
-        fs::write(file.join("config.json"), model.config()).map_err(|e| e.to_string())?;
         let partial = file.join("model.partial");
         write_model(&partial, &model, which as u64).map_err(|e| format!("{}: {e}", partial.display()))?;
         fs::rename(&partial, file.join("model.safetensors")).map_err(|e| e.to_string())?;
