@@ -1,10 +1,11 @@
 //! The walk over expressions, statements and blocks.
 
-use super::context::Cx;
+use super::context::{Cx, show_shape};
 use super::model::{LiftOp, Model, What};
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
+use crate::primitives;
 use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
@@ -418,6 +419,13 @@ impl<'p> Cx<'p> {
                 Some((Value::Bool(true), _)) => None,
                 None | Some((Value::Bool(false), _)) => Some(self.block(body, frame)),
                 Some((condition, span)) => match self.tensor(&condition, span) {
+                    Ok(stop) if !self.is_scalar(&stop) => {
+                        let label = format!("has {}", show_shape(&self.shape(&stop)));
+                        let d = Diagnostic::new(codes::WRONG_SHAPE, "`until` takes one yes or no", span, label)
+                            .help("`min(mask)` is 1 where a mask holds everywhere, `max(mask)` where it holds somewhere");
+                        self.report(d);
+                        Some(Value::Poison)
+                    }
                     Ok(stop) => {
                         let next = self.block(body, frame);
                         Some(self.frozen((&stop, span), &state, &next, body.span))
@@ -450,8 +458,7 @@ impl<'p> Cx<'p> {
             }
             (Value::Tensor(_) | Value::Int(_) | Value::Bool(_), Value::Tensor(_) | Value::Int(_) | Value::Bool(_)) => {
                 let (Ok(a), Ok(b)) = (self.tensor(old, span), self.tensor(new, span)) else { return Value::Poison };
-                let degree = Degree::join(&[(span, a.degree.clone()), (span, b.degree.clone())], span);
-                self.select(stop, (&a, span), (&b, span), degree, span).into()
+                primitives::select(self, stop, (&a, span), (&b, span), span).into()
             }
             (Value::Model(_), _) | (_, Value::Model(_)) => {
                 let argument = |value: Value, span| Some(Argument { value, span, parts: Rc::from([]) });

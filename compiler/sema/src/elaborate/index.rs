@@ -132,7 +132,9 @@ impl<'p> Cx<'p> {
                 }
                 Some((other, span)) => {
                     let message = format!("a tensor is indexed by ints and ranges of ints, and this is {}", other.kind());
-                    return Err(self.error(codes::WRONG_KIND, message, span, ""));
+                    let d = Diagnostic::new(codes::WRONG_KIND, message, span, "");
+                    let help = format!("`take(x, at, axis: {axis})` takes the slices at the places in a list or a tensor");
+                    return Err(self.report(if matches!(other, Value::Tensor(_) | Value::List(_)) { d.help(help) } else { d }));
                 }
             }
         }

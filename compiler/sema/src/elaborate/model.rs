@@ -178,13 +178,28 @@ impl Model {
                 if let Some(known) = self.buffers.borrow().get(&name) {
                     return *known;
                 }
-                let any = lift.models().iter().any(|(m, _)| m.has_buffer(cx, name));
+                // A mask may be of bools, and what it picks from need not.
+                let any = match lift.op {
+                    LiftOp::Primitive("where" | "unpack") => {
+                        lift.args[1..].iter().flatten().any(|a| buffer_in(&a.value, cx, name))
+                    }
+                    _ => lift.models().iter().any(|(m, _)| m.has_buffer(cx, name)),
+                };
                 self.buffers.borrow_mut().insert(name, any);
                 any
             }
             What::Tensors { tensors, .. } => matches!(tensors.get(&name), Some(Ok(t)) if t.buffer.is_some()),
             What::Parts(parts) => parts.get(&name).is_some_and(|(model, inner)| model.has_buffer(cx, *inner)),
         }
+    }
+}
+
+/// Whether a value has a model in it whose tensor of this name is a buffer.
+fn buffer_in(value: &Value, cx: &mut Cx<'_>, name: NameId) -> bool {
+    match value {
+        Value::Model(m) => m.has_buffer(cx, name),
+        Value::List(l) | Value::Tuple(l) => l.iter().any(|v| buffer_in(v, cx, name)),
+        _ => false,
     }
 }
 

@@ -163,6 +163,13 @@ impl<'p> Cx<'p> {
                 let label = format!("this has {}", show_shape(&self.shape(&t)));
                 Err(self.error(codes::WRONG_SHAPE, format!("{asker} is one number"), span, label))
             }
+            // Masks and places of a file: `where` and `take` have a use for them.
+            (TypeName::Tensor, Value::Tensor(t)) if t.buffer.is_some() => {
+                if let Some(dims) = dims {
+                    self.bind_dims(dims, t, span, asker, frame, equations)?;
+                }
+                Ok(value.clone())
+            }
             (TypeName::Weight | TypeName::Delta | TypeName::Tensor | TypeName::Affine, _) if is_number => {
                 let t = self.tensor(value, span)?;
                 if let Some(dims) = dims {

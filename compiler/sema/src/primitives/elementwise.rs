@@ -2,7 +2,7 @@
 //!
 //! Ints that are known stay known. The operators of the language are next door, in `elaborate`.
 
-use super::support::{Made, constant, need, op, tensor, wrong_kind};
+use super::support::{Made, constant, mask_or_places, need, op, tensor, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
 use crate::elaborate::Cx;
@@ -103,7 +103,7 @@ pub fn where_(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         (Value::Int(_), ..) => return Err(wrong_kind(cx, args.name, "takes a condition first, such as `x > 0`", mask)),
         _ => {}
     }
-    let (m, a, b) = (tensor(cx, args.name, mask)?, tensor(cx, args.name, x)?, tensor(cx, args.name, y)?);
+    let (m, a, b) = (mask_or_places(cx, args.name, mask)?, tensor(cx, args.name, x)?, tensor(cx, args.name, y)?);
     select(cx, (&m, mask.span), (&a, x.span), (&b, y.span), span).map(Value::Tensor)
 }
 

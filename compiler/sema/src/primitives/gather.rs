@@ -4,7 +4,7 @@
 //! are checked here, those in tensors when the recipe runs.
 
 use super::linear::one;
-use super::support::{empty_list, given, int, list, need, resolve_axis, tensor, wrong_kind};
+use super::support::{empty_list, given, int, list, mask_or_places, need, resolve_axis, tensor, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
 use crate::elaborate::{Cx, show_shape};
@@ -67,7 +67,7 @@ pub fn scatter(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// Places along an axis of length `len`: a tensor with one axis, or a list of ints.
 fn places(cx: &mut Cx, who: &str, at: &Argument, len: u64) -> Result<TensorVal, Reported> {
     let Value::Tensor(_) = at.value else { return written_places(cx, who, at, len) };
-    let t = tensor(cx, who, at)?;
+    let t = mask_or_places(cx, who, at)?;
     let shape = cx.shape(&t);
     if shape.len() == 1 {
         return Ok(t);
@@ -112,7 +112,7 @@ fn written_places(cx: &mut Cx, who: &str, at: &Argument, len: u64) -> Result<Ten
 /// `take_along(x, at)`: entry `at[r]` of each row `r`. Where `at` keeps a last axis of length 1, so does the result.
 pub fn take_along(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, at) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let (t, places) = (tensor(cx, args.name, x)?, tensor(cx, args.name, at)?);
+    let (t, places) = (tensor(cx, args.name, x)?, mask_or_places(cx, args.name, at)?);
     let (shape, wanted) = (cx.shape(&t), cx.shape(&places));
     let Some((_, front)) = shape.split_last() else {
         return Err(wrong_kind(cx, args.name, "takes a tensor with at least one axis", x));
@@ -138,7 +138,7 @@ fn rows(front: &[u64]) -> String {
 /// `indices(mask, count:)`: the places where a mask holds, rising; the run stops if they are not `count`.
 pub fn indices(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, arg) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let mask = tensor(cx, args.name, x)?;
+    let mask = mask_or_places(cx, args.name, x)?;
     let shape = cx.shape(&mask);
     let &[n] = &*shape else {
         let message = format!("`indices` takes a mask with one axis, and this has {}", show_shape(&shape));
@@ -161,7 +161,7 @@ pub fn indices(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// `unpack(mask, values)`: the values in turn where the mask is not 0, else 0, in the shape of the mask.
 pub fn unpack(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, v) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let (mask, values) = (tensor(cx, args.name, x)?, tensor(cx, args.name, v)?);
+    let (mask, values) = (mask_or_places(cx, args.name, x)?, tensor(cx, args.name, v)?);
     let (shape, packed) = (cx.shape(&mask), cx.shape(&values));
     let entries: u64 = shape.iter().product();
     match *packed {

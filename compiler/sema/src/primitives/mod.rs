@@ -27,6 +27,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use elementwise::select;
 pub use linear::matmul;
 pub use support::{constant, describe};
 pub use table::{AXIS_WORDS, PRIMITIVES, PrimParam, Primitive, primitive};

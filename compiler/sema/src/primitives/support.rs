@@ -1,6 +1,7 @@
 //! What all primitives share: reading arguments, naming things in messages, scalars as coefficients.
 
 use crate::codes::{absent, primitives as codes, types};
+use crate::degree::Degree;
 use crate::elaborate::{Cx, show_shape};
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
@@ -84,6 +85,15 @@ pub fn tensor(cx: &mut Cx, who: &str, arg: &Argument) -> Result<TensorVal, Repor
         Value::Bool(b) => Ok(cx.number(f64::from(*b), arg.span)),
         Value::Tensor(t) => cx.float(t, arg.span),
         _ => Err(wrong_kind(cx, who, "takes a tensor", arg)),
+    }
+}
+
+/// A mask, or places: what counts is whether entries are 0, or which ints they are. So tensors of bools and ints in a
+/// file serve too, which arithmetic refuses.
+pub fn mask_or_places(cx: &mut Cx, who: &str, arg: &Argument) -> Result<TensorVal, Reported> {
+    match &arg.value {
+        Value::Tensor(t) if t.buffer.is_some() => Ok(TensorVal::new(t.node, Degree::statistics(arg.span))),
+        _ => tensor(cx, who, arg),
     }
 }
 

@@ -383,6 +383,36 @@ fn statistics_have_no_degree_but_weigh() {
 }
 
 #[test]
+fn folds_stop_at_what_the_run_finds() {
+    // 8 4 2 1: the state of the first turn after which it holds stays.
+    let halved = "fold x = tensor([8, 0]) for k in 0..9 until max(x) < 2";
+    assert_eq!(numbers(&format!("{halved} {{ x / 2 }}")), [1.0, 0.0]);
+    assert_eq!(
+        numbers(
+            "{ let (xs, n) = fold (xs, n) = ([tensor([8]), tensor([1, 1])], 0.0) for k in 0..9 until n >= 2 {
+            ([x * (k + 2) for x in xs], n + max(xs[0]) / 16) } xs[1] }"
+        ),
+        [24.0, 24.0]
+    );
+    // What is known beforehand costs nothing.
+    let done = elaborated("save { \"y\": fold x = base[\"v\"] for k in 0..3 until 1.0 < 0.5 { x + 1 } } to \"out\"");
+    assert!(!done.graph.nodes().any(|(_, n)| matches!(n.op, merge_ir::tir::Op::Select(..))));
+    fails(&format!("{} {{ x / 2 }}", halved.replace("max(x)", "x")), "E2004", "one yes or no");
+    fails("fold x = base[\"v\"] for k in 0..3 until \"a\" { x }", "E2001", "a string");
+    fails("{ let (x, s) = fold (x, s) = (w, \"a\") for k in 0..3 until x < sum(base[\"v\"]) { (x, s) } x }", "E4001", "`until`");
+}
+
+#[test]
+fn ints_of_a_file_are_masks_and_places() {
+    assert_eq!(numbers("where(base[\"ids\"], base[\"v\"], 0)"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(numbers("take(tensor([5, 6, 7, 8, 9]), base[\"ids\"], axis: 0)"), [6.0, 7.0, 8.0, 9.0]);
+    assert_eq!(numbers("unpack(base[\"ids\"], tensor([1, 2, 3, 9]))"), [1.0, 2.0, 3.0, 9.0]);
+    fails("where(base[\"v\"], base[\"ids\"], 0)", "E2010", "not floats");
+    fails("unpack(base[\"v\"], base[\"ids\"])", "E2010", "not floats");
+    weighs("base + where(base, math - base, 0)");
+}
+
+#[test]
 fn buffers_are_not_blended() {
     let all = said("save like base { _ => mean([base, math]) } to \"out\"");
     assert_eq!(all.len(), 1, "{all:?}");
