@@ -225,6 +225,41 @@ fn git_rebasin() {
 }
 
 #[test]
+fn git_rebasin_undoes_a_permutation() {
+    let (layers, hidden) = (12, 5);
+    let files = Fake::default().and("math", &perceptron(layers, hidden)).and("code", &perceptron(layers, hidden));
+    let text = program("18-git-rebasin").replace("save mean([math, aligned])", "save aligned");
+    let done = run(&text, files, &Answers::default()).clean();
+    // Hidden unit j of `math` is unit 2 j + l of `code`, modulo 5.
+    let entry = |name: &str, unit: usize, other: usize| {
+        let seed = name.bytes().fold(unit * 31 + other * 7 + 3, |h, b| h * 33 % 65_521 + usize::from(b));
+        (seed * 40_503 % 65_521) as f64 / 65_521.0 - 0.5
+    };
+    let entries = |s: &merge_abi::Source| {
+        let moved = done.graph.checkpoints[s.checkpoint as usize].name == "code";
+        let layer: usize = s.name.split('.').nth(1).and_then(|l| l.parse().ok()).expect("a layer");
+        let unit = |j: usize| if moved { (0..5).find(|i| (2 * i + layer) % 5 == j).expect("a permutation") } else { j };
+        let shape: Vec<usize> = s.shape.iter().map(|n| *n as usize).collect();
+        let (rows, columns) = (shape[0], shape.get(1).copied().unwrap_or(1));
+        let at = |r: usize, c: usize| match s.name.rsplit_once("fc").map(|p| p.1) {
+            Some("1.weight" | "1.bias") => entry(&s.name, unit(r), c),
+            Some("2.weight") => entry(&s.name, unit(c), r),
+            _ => entry(&s.name, r, c),
+        };
+        (0..rows * columns).map(|k| at(k / columns, k % columns)).collect::<Vec<f64>>()
+    };
+    let read = |s: &merge_abi::Source| Ok(entries(s));
+    let mut interpreter = merge_interp::Interpreter::new(&done.graph, vec![], 0, &read);
+    for t in &done.graph.outputs[0].tensors {
+        let shape = done.graph.shape(t.node).to_vec();
+        let wanted = entries(&merge_abi::Source { checkpoint: 0, name: t.name.clone(), dtype: DType::F32, shape });
+        assert_eq!(done.graph.checkpoints[0].name, "math");
+        let got: Vec<f64> = interpreter.value(t.node).expect("runs").iter().copied().collect();
+        assert_eq!(got, wanted, "{}", t.name);
+    }
+}
+
+#[test]
 fn pleas() {
     let files = Fake::default().and("math", &perceptron(12, 3072)).and("code", &perceptron(12, 3072));
     let done = run(&program("19-pleas"), files, &Answers::default()).clean();

@@ -458,7 +458,7 @@ impl<'p> Cx<'p> {
             let message = format!("`{}` would make a tensor larger than any memory", routine.name());
             return Err(self.error(BAD_SHAPE, message, span, ""));
         }
-        let (routine, place) = (Rc::new(routine), self.sources.place(span));
+        let (routine, place) = (Rc::new(routine), self.place_in_recipe(span));
         let inputs: Rc<[NodeId]> = inputs.iter().map(|t| t.node).collect();
         let made = results.into_iter().enumerate().map(|(k, shape)| {
             let op = Op::Call { routine: routine.clone(), result: k as u32, inputs: inputs.clone() };
@@ -467,6 +467,17 @@ impl<'p> Cx<'p> {
             TensorVal::new(node, degree.clone())
         });
         Ok(made.collect())
+    }
+
+    /// `recipe.merge:3:14` for what to blame when it runs: the span itself, or the call that leads into a library file.
+    fn place_in_recipe(&self, span: Span) -> String {
+        let mut at = span;
+        let mut site = self.calls.as_ref();
+        while let (true, Some(s)) = (Some(at.file) != self.program.entry, site) {
+            at = s.span;
+            site = s.caller.as_ref();
+        }
+        self.sources.place(at)
     }
 
     /// Whether this stands for a tensor that a model of deltas lacks.

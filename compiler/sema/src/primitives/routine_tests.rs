@@ -175,3 +175,63 @@ fn degrees_of_routines() {
         assert_eq!(kinds(expr), [code], "{expr}");
     }
 }
+#[test]
+fn decompositions_give_back_what_they_took() {
+    let back = |names: &str, call: &str, product: &str| format!("{{ let {names} = {call}\n {product} - {X} }}");
+    near(&back("(u, s, v)", &format!("svd({X})"), "(u * reshape(s, [1, 2])) @ transpose(v)"), &[0.0; 6]);
+    near(
+        &back(
+            "(u, s, v)",
+            &format!("svd({X}, full: true)"),
+            "u @ concat([diag(s), 0 * tensor([[1], [1]])], axis: 1) @ transpose(v)",
+        ),
+        &[0.0; 6],
+    );
+    near(&back("(q, r)", &format!("qr({X})"), "q @ r"), &[0.0; 6]);
+    near("{ let (l, v) = eigh(tensor([[2, 1], [1, 2]])) l }", &[1.0, 3.0]);
+    near("{ let (l, v) = eigh(tensor([[2, 1], [1, 2]])) v @ diag(l) @ transpose(v) }", &[2.0, 1.0, 1.0, 2.0]);
+    near("solve(tensor([[2, 0], [0, 4]]), tensor([2, 2]))", &[1.0, 0.5]);
+    near("polar(tensor([[3, 0], [0, 5]]))", &[1.0, 0.0, 0.0, 1.0]);
+    near("low_rank(tensor([[3, 0], [0, 5]]), rank: 1)", &[0.0, 0.0, 0.0, 5.0]);
+    near("low_rank(tensor([[3, 0], [0, 5]]), rank: 2)", &[3.0, 0.0, 0.0, 5.0]);
+}
+
+#[test]
+fn clusters_and_assignments() {
+    assert_eq!(numbers("assignment(tensor([[4, 1, 3], [2, 0, 5], [3, 2, 2]]))"), [1.0, 0.0, 2.0]);
+    assert_eq!(numbers("assignment(tensor([[1, 9], [2, 3]]), maximize: true)"), [1.0, 0.0]);
+    let mut drawn = numbers("permutation(9, seed: 3)");
+    drawn.sort_by(f64::total_cmp);
+    assert_eq!(drawn, (0..9).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(numbers("{ let (c, z) = kmeans(tensor([[0], [9], [1], [10]]), 2, seed: 1) c }"), [0.0, 1.0, 0.0, 1.0]);
+}
+
+fn near(expr: &str, wanted: &[f64]) {
+    let got = numbers(expr);
+    let fits = got.len() == wanted.len() && got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9);
+    assert!(fits, "{expr} is {got:?}, not {wanted:?}");
+}
+
+#[test]
+fn tensors_without_entries_pass_through() {
+    let none = "reshape(base[\"m\"][.., 0..0], [0, 4])";
+    let empty = (vec![0, 4], vec![]);
+    for call in
+        ["sort({})", "sort_index({}, over: rows)", "cumsum({})", "cumsum({}, over: rows)", "cumsum({}, over: cols)", "rank({})"]
+    {
+        assert_eq!(tensor(&call.replace("{}", none)), empty, "{call}");
+    }
+    let flat = format!("flatten({none})");
+    assert_eq!(tensor(&format!("sort({flat})")).0, [0]);
+    assert_eq!(tensor(&format!("transpose({none}) @ {none}")), (vec![4, 4], vec![0.0; 16]));
+    assert_eq!(tensor(&format!("{none} @ eye(4)")), empty);
+    assert_eq!(tensor(&format!("take({none}, [1, 0], axis: 1)")).0, [0, 2]);
+    assert_eq!(tensor(&format!("take(eye(4), {flat}, axis: 1)")).0, [4, 0]);
+    assert_eq!(tensor(&format!("take_along({none}, {flat})")).0, [0]);
+    assert_eq!(tensor(&format!("scatter({none}, {flat}, axis: 0, len: 2)")), (vec![2, 4], vec![0.0; 8]));
+    assert_eq!(tensor(&format!("unpack(tensor([0, 0]), {flat})")).1, [0.0, 0.0]);
+    assert_eq!(tensor(&format!("solve(eye(4), transpose({none}))")).0, [4, 0]);
+    assert_eq!(tensor(&format!("diag({flat})")).0, [0, 0]);
+    assert_eq!(tensor(&format!("unfold({none}, 0)")).0, [0, 4]);
+    assert_eq!(tensor("iota(0)").0, [0]);
+}
