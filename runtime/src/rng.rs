@@ -18,6 +18,17 @@ pub fn uniform(key: u64, index: u64) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
+/// 64 random bits, for routines that draw one by one: the first two words of block `index`.
+pub(crate) fn word(key: u64, index: u64) -> u64 {
+    let [a, b, ..] = philox(key, index);
+    u64::from(a) << 32 | u64::from(b)
+}
+
+/// Uniform in `[0, 1)` with 53 bits, from [`word`].
+pub(crate) fn uniform_f64(key: u64, index: u64) -> f64 {
+    (word(key, index) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+}
+
 /// Standard normal by Box and Muller, from the stream and its second (see [`RandomKey::second`]).
 pub fn normal(key: u64, index: u64) -> f32 {
     let u = f64::from(uniform(key, index));

@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("merge-sema", &["merge-abi", "merge-base", "merge-grammar", "merge-ir"]),
     ("merge-opt", &["merge-abi", "merge-base", "merge-ir"]),
     ("merge-codegen", &["merge-abi", "merge-ir"]),
-    ("merge-runtime", &["merge-abi"]),
+    ("merge-linalg", &[]),
+    ("merge-runtime", &["merge-abi", "merge-linalg"]),
     ("merge-search", &[]),
     ("merge-interp", &["merge-abi", "merge-ir", "merge-runtime"]),
     (

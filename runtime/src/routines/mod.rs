@@ -7,10 +7,17 @@
 //!
 //! Deliberately not here: when a routine runs and where its tensors live (`exec`); what it is good for (the language).
 
+mod assign;
+mod cluster;
+mod decompose;
 mod gather;
 mod order;
 mod product;
+mod shuffle;
+#[cfg(test)]
+mod tests;
 
+use crate::rng;
 use merge_abi::Routine;
 
 /// A tensor that a routine reads, row-major.
@@ -63,10 +70,20 @@ pub trait Entry: Copy + Default + PartialOrd + std::ops::Add<Output = Self> + 's
 /// # Panics
 /// Where the shapes are not those that [`Routine::results`] accepts.
 pub fn run<T: Entry>(routine: &Routine, inputs: &[Array<'_, T>], seed: i64) -> Result<Outcome<T>, Fault> {
-    let one = |result: Vec<T>| Ok(Outcome { results: vec![result], residual: None });
-    let _ = seed;
+    let all = |results: Vec<Vec<T>>| Ok(Outcome { results, residual: None });
+    let one = |result: Vec<T>| all(vec![result]);
+    countable(routine, inputs)?;
     match (routine, inputs) {
         (Routine::MatMul, [a, b]) => one(product::matmul(a, b)),
+        (Routine::Svd { rank }, [x]) => decompose::svd(x, *rank),
+        (Routine::FullSvd, [x]) => all(decompose::full_svd(x)?),
+        (Routine::Polar, [x]) => one(decompose::polar(x)?),
+        (Routine::Qr, [x]) => all(decompose::qr(x)?),
+        (Routine::Eigh, [x]) => all(decompose::eigh(x)?),
+        (Routine::Solve, [a, b]) => one(decompose::solve(a, b)?),
+        (Routine::Assignment { maximize }, [costs]) => one(assign::assignment(costs, *maximize)?),
+        (Routine::KMeans { k, key }, [x]) => all(cluster::kmeans(x, *k, rng::key(*key, seed))?),
+        (Routine::Permutation { n, key }, []) => one(shuffle::permutation(*n, rng::key(*key, seed))),
         (Routine::Sort { largest_first }, [x]) => one(order::sort(x, *largest_first)),
         (Routine::SortIndex { largest_first }, [x]) => one(order::sort_index(x, *largest_first)),
         (Routine::Rank { largest_first }, [x]) => one(order::rank(x, *largest_first)),
@@ -77,8 +94,38 @@ pub fn run<T: Entry>(routine: &Routine, inputs: &[Array<'_, T>], seed: i64) -> R
         (Routine::Scatter { axis, len }, [x, at]) => one(gather::scatter(x, at, *axis, *len)?),
         (Routine::Indices { count }, [x]) => one(gather::indices(x, *count)?),
         (Routine::Unpack, [mask, values]) => one(gather::unpack(mask, values)?),
-        _ => Err(Fault::new("cannot be computed yet", "it comes with the next step of this change")),
+        _ => panic!("`{}` is given {} tensors", routine.name(), inputs.len()),
     }
+}
+
+/// Indices are entries like any other, and f32 holds them exactly up to 2^24.
+fn countable<T>(routine: &Routine, inputs: &[Array<'_, T>]) -> Result<(), Fault> {
+    let last = inputs.first().and_then(|x| x.shape.last().copied()).unwrap_or(0);
+    let count = match routine {
+        Routine::SortIndex { .. } | Routine::Rank { .. } | Routine::ArgMax | Routine::Indices { .. } => last,
+        Routine::Permutation { n, .. } => *n,
+        _ => 0,
+    };
+    if count <= 1 << 24 {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("counts {count} places, and indices are exact up to 2^24 = 16777216"),
+        "work on rows or blocks of the tensor instead of all of it",
+    ))
+}
+
+/// Decompositions and assignments need finite numbers: iterations may not end where there are others.
+fn finite<T: Entry>(x: &Array<'_, T>) -> Result<(), Fault> {
+    let odd = x.entries.iter().filter(|x| !x.to_f64().is_finite()).count();
+    if odd == 0 {
+        return Ok(());
+    }
+    let (entries, are) = if odd == 1 { ("entry", "is") } else { ("entries", "are") };
+    Err(Fault::new(
+        format!("takes finite numbers, and {odd} {entries} of its input {are} NaN or infinite"),
+        "look for them in the input checkpoints, or for a division by 0 or a logarithm before it, and replace them with `where`",
+    ))
 }
 
 /// About how many multiplications and additions a routine makes.
