@@ -1,8 +1,9 @@
 //! Evaluates nodes of a graph, with memory of what was evaluated.
 
-use merge_abi::{DType, ReduceFn, Source};
+use merge_abi::{DType, ReduceFn, Routine, Source};
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 use merge_runtime::rng;
+use merge_runtime::routines::{self, Array, Fault};
 use ndarray::{ArrayD, Axis, IxDyn, Slice, Zip};
 use std::collections::HashMap;
 
@@ -120,7 +121,20 @@ impl<'a> Interpreter<'a> {
                 let parts: Vec<_> = inputs.iter().map(|i| at(i).view()).collect();
                 ndarray::concatenate(Axis(*axis as usize), &parts).map_err(|e| e.to_string())?
             }
+            Op::Call { routine, result, inputs } => from_entries(&dims, self.call(id, routine, *result, inputs)?),
         })
+    }
+
+    /// A result of a routine, the same that a run calls, on f64.
+    fn call(&self, id: NodeId, routine: &Routine, result: u32, inputs: &[NodeId]) -> Result<Vec<f64>, String> {
+        let entries: Vec<Vec<f64>> = inputs.iter().map(|i| self.known[i].iter().copied().collect()).collect();
+        let shapes = inputs.iter().map(|i| &**self.graph.shape(*i));
+        let arrays: Vec<Array<f64>> = shapes.zip(&entries).map(|(shape, entries)| Array { shape, entries }).collect();
+        let fault = |f: Fault| {
+            let place = self.graph.places.get(&id).map_or(String::new(), |p| format!(" at {p}"));
+            format!("`{}`{place} {}; {}", routine.name(), f.what, f.help)
+        };
+        Ok(routines::run(routine, &arrays, self.seed).map_err(fault)?.results.swap_remove(result as usize))
     }
 }
 

@@ -28,12 +28,36 @@ pub(crate) enum Param {
     Cut(NodeId),
 }
 
+/// A tensor that a loop reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tensor {
+    Source(SourceId),
+    Kept(Kept),
+}
+
+/// A value that lives in a temporary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kept {
+    /// The node as it is.
+    Whole(NodeId),
+    /// The node is a statistic of rows and stands in each column of its row, as loops over rows give it.
+    Rows(NodeId),
+}
+
+/// What must be there before a loop can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Need {
+    /// A scalar, or what a mask needs to be known.
+    Number(NodeId),
+    Temp(Kept),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Expr {
     /// The bits of an f32.
     Const(u32),
     Param(Param),
-    Load(SourceId, ViewId),
+    Load(Tensor, ViewId),
     Uniform(RandomKey),
     /// `(index of the loop / stride) % len`.
     Coord {
@@ -110,15 +134,16 @@ impl Cluster {
         &self.views[id.0 as usize]
     }
 
-    /// The params and the masks that it needs, each once.
-    pub fn needs(&self) -> impl Iterator<Item = NodeId> + '_ {
+    /// The params, masks and temporaries that it needs; a temporary once for each view of it.
+    pub fn needs(&self) -> impl Iterator<Item = Need> + '_ {
         let from_exprs = self.exprs.iter().filter_map(|e| match e {
-            Expr::Param(Param::Scalar(n)) => Some(*n),
-            Expr::Chosen { mask, .. } => Some(*mask),
+            Expr::Param(Param::Scalar(n)) => Some(Need::Number(*n)),
+            Expr::Chosen { mask, .. } => Some(Need::Number(*mask)),
+            Expr::Load(Tensor::Kept(kept), _) => Some(Need::Temp(*kept)),
             _ => None,
         });
         let from_rows = self.row_stats.iter().filter_map(|s| match s.kind {
-            RowKind::Select { k, .. } => Some(k),
+            RowKind::Select { k, .. } => Some(Need::Number(k)),
             RowKind::Reduce(_) => None,
         });
         from_exprs.chain(from_rows)

@@ -7,14 +7,16 @@
 //!
 //! Establishes: groups are in an order in which they can run; each has clusters that compute it.
 
-use crate::cluster::{Cluster, Expr};
+use crate::cluster::{Cluster, Expr, Kept, Need, Tensor};
 use crate::codes::NOT_YET;
-use crate::push_views::{Joints, Refusal, Stop, push};
+use crate::keep::{Call, Keeping, Levels, is_entry};
+use crate::order;
+use crate::push_views::{Joints, Purpose, Refusal, Stop, push};
 use crate::view::compose;
 use merge_abi::{DType, ReduceFn, View};
 use merge_base::Diagnostic;
-use merge_ir::tir::{Graph, NodeId, Op, Over, SourceId};
-use rustc_hash::FxHashMap;
+use merge_ir::tir::{Graph, NodeId, Op};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 
 /// Dtypes that kernels write.
@@ -27,6 +29,7 @@ pub(crate) struct Dispatch {
     /// Nodes computed by a selection: which one, by index into [`Dispatch::selections`].
     pub selection_of: FxHashMap<NodeId, u32>,
     pub selections: Vec<Selection>,
+    pub calls: Vec<Call>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -41,11 +44,17 @@ pub(crate) struct Selection {
     pub cut: bool,
 }
 
-/// A piece of an output tensor.
+/// What a pass writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Goal {
+    Output { output: u32, tensor: u32 },
+    Temp(Kept),
+}
+
+/// A piece of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub output: u32,
-    pub tensor: u32,
+    pub goal: Goal,
     pub view: View,
 }
 
@@ -53,7 +62,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum Group {
     Copy {
-        from: (SourceId, View),
+        from: (Tensor, View),
         to: Place,
     },
     Map {
@@ -70,6 +79,8 @@ pub(crate) enum Group {
         selections: Vec<u32>,
         parts: Vec<Part>,
     },
+    /// Index into [`Dispatch::calls`].
+    Call(u32),
 }
 
 /// A piece of the vector that a statistic ranges over.
@@ -82,18 +93,21 @@ pub(crate) struct Part {
 
 /// Groups everything the outputs need.
 pub(crate) fn fuse(graph: &Graph) -> Dispatch {
+    let keeping = Keeping::new(graph);
     let mut f = Fuser {
         graph,
         joints: Joints::new(graph),
-        levels: levels(graph),
+        levels: Levels::of(graph, &keeping),
+        keeping,
         seen: vec![false; graph.len()],
+        made: FxHashSet::default(),
         waiting: BTreeMap::new(),
         known: FxHashMap::default(),
         refused: Vec::new(),
         d: Dispatch::default(),
     };
     for constraint in &graph.constraints {
-        if f.levels[constraint.node.0 as usize] == 0 {
+        if f.levels.number(constraint.node) == 0 {
             continue;
         }
         let what = "a condition on the numbers in tensors is not there yet".to_owned();
@@ -102,10 +116,12 @@ pub(crate) fn fuse(graph: &Graph) -> Dispatch {
     }
     for (o, output) in graph.outputs.iter().enumerate() {
         for (t, tensor) in output.tensors.iter().enumerate() {
-            f.output(tensor.node, tensor.dtype, o as u32, t as u32, &tensor.name);
+            let goal = Goal::Output { output: o as u32, tensor: t as u32 };
+            f.output(tensor.node, tensor.dtype, goal, &tensor.name);
         }
     }
     f.report();
+    f.d.calls = f.keeping.calls;
     f.d
 }
 
@@ -115,12 +131,14 @@ type ByEntries<T> = Vec<(u64, Vec<T>)>;
 struct Fuser<'g> {
     graph: &'g Graph,
     joints: Joints,
-    /// How many passes must come before a node can be computed.
-    levels: Vec<u32>,
+    keeping: Keeping,
+    levels: Levels,
     /// Scalars and masks whose statistics are scheduled or waiting.
     seen: Vec<bool>,
-    /// Statistics to schedule before the current tensor, by level.
-    waiting: BTreeMap<u32, Vec<NodeId>>,
+    /// Temporaries that are scheduled or waiting.
+    made: FxHashSet<Kept>,
+    /// What to schedule before the current tensor, by level.
+    waiting: BTreeMap<u32, Vec<Need>>,
     known: FxHashMap<(NodeId, NodeId, bool), u32>,
     /// What was refused, and the names of the tensors in which.
     refused: Vec<(Refusal, Vec<String>)>,
@@ -128,13 +146,13 @@ struct Fuser<'g> {
 }
 
 impl Fuser<'_> {
-    fn output(&mut self, node: NodeId, dtype: DType, output: u32, tensor: u32, name: &str) {
+    fn output(&mut self, node: NodeId, dtype: DType, goal: Goal, name: &str) {
         let entries: u64 = self.graph.shape(node).iter().product();
         if entries == 0 {
             return;
         }
-        let read_scalars = is_entry(self.graph, node);
-        let pieces = match self.pieces(&[node], entries, read_scalars) {
+        let purpose = Purpose { filling: None, read_scalars: is_entry(self.graph, node) };
+        let pieces = match self.pieces(&[node], View::whole(entries), purpose) {
             Ok(pieces) => pieces,
             Err(refusal) => return self.refuse(refusal, name),
         };
@@ -145,26 +163,47 @@ impl Fuser<'_> {
             return self.refuse(Refusal { span: self.graph.node(node).span, what, help }, name);
         }
         for (_, cluster) in &pieces {
-            self.need_all(cluster);
+            cluster.needs().for_each(|n| self.need(n));
         }
-        if let Err(refusal) = self.statistics() {
+        if let Err(refusal) = self.before(&pieces) {
             self.refuse(refusal, name);
         }
-        for (view, cluster) in pieces {
-            let to = Place { output, tensor, view };
-            self.d.groups.push(match copied(self.graph, &cluster, dtype) {
+        let maps = self.maps(pieces, dtype, goal);
+        self.d.groups.extend(maps);
+    }
+
+    fn maps(&self, pieces: Vec<(View, Cluster)>, dtype: DType, goal: Goal) -> Vec<Group> {
+        let map = |(view, cluster): (View, Cluster)| {
+            let to = Place { goal, view };
+            match copied(self.graph, &cluster, dtype) {
                 Some(from) => Group::Copy { from, to },
                 None => Group::Map { cluster, dtype, to },
-            });
+            }
+        };
+        pieces.into_iter().map(map).collect()
+    }
+
+    fn need(&mut self, need: Need) {
+        match need {
+            Need::Number(node) => self.need_number(node),
+            Need::Temp(kept) => self.need_temp(kept),
         }
     }
 
-    fn need_all(&mut self, cluster: &Cluster) {
-        cluster.needs().for_each(|n| self.need(n));
+    /// Puts a temporary in the queue; the results of a call go together.
+    fn need_temp(&mut self, kept: Kept) {
+        if !self.made.insert(kept) {
+            return;
+        }
+        if let Some(call) = self.keeping.call(kept.node()) {
+            let results = self.keeping.calls[call as usize].results.iter().flatten();
+            self.made.extend(results.map(|n| Kept::Whole(*n)));
+        }
+        self.waiting.entry(self.levels.kept(kept)).or_default().push(Need::Temp(kept));
     }
 
     /// Puts the statistics that a scalar or mask depends on in the queue.
-    fn need(&mut self, node: NodeId) {
+    fn need_number(&mut self, node: NodeId) {
         let mut stack = vec![node];
         while let Some(node) = stack.pop() {
             if std::mem::replace(&mut self.seen[node.0 as usize], true) {
@@ -180,69 +219,101 @@ impl Fuser<'_> {
                 Op::Kth { k, .. } | Op::TopMask { k, .. } => stack.push(*k),
                 _ => {}
             }
-            self.waiting.entry(self.levels[node.0 as usize]).or_default().push(node);
+            self.waiting.entry(self.levels.number(node)).or_default().push(Need::Number(node));
         }
     }
 
-    /// Schedules what waits, and what that needs in turn, which always has a lower level.
-    fn statistics(&mut self) -> Result<(), Refusal> {
+    /// Schedules what waits for `last`, and what that needs in turn, which always has a lower level.
+    fn before(&mut self, last: &[(View, Cluster)]) -> Result<(), Refusal> {
         let mut steps: Vec<Vec<Group>> = Vec::new();
         let mut first_refusal = None;
-        while let Some((_, nodes)) = self.waiting.pop_last() {
-            // By number of entries: function, input and node; and selections.
-            let mut reductions: ByEntries<(ReduceFn, NodeId, NodeId)> = Vec::new();
-            let mut selections: ByEntries<u32> = Vec::new();
-            for node in nodes {
-                match &self.graph.node(node).op {
-                    Op::Kth { input, k, .. } => self.selection(node, *input, *k, true, &mut selections),
-                    Op::TopMask { input, k, .. } => self.selection(node, *input, *k, false, &mut selections),
-                    Op::Reduce { f, input, .. } => join(&mut reductions, self.entries(*input), (*f, *input, node)),
-                    // The value of a tensor without axes: the largest of its one entry.
-                    _ => join(&mut reductions, 1, (ReduceFn::Max, node, node)),
+        while let Some((_, needs)) = self.waiting.pop_last() {
+            let mut built = self.statistics(&needs);
+            for need in &needs {
+                if let Need::Temp(kept) = need {
+                    match self.fill(*kept) {
+                        Ok(groups) => built.extend(groups.into_iter().map(Ok)),
+                        Err(refusal) => built.push(Err(refusal)),
+                    }
                 }
             }
             let mut groups = Vec::new();
-            for (entries, stats) in reductions {
-                let inputs: Vec<NodeId> = stats.iter().map(|s| s.1).collect();
-                let built = self.parts(
-                    &inputs,
-                    entries,
-                    |_| Ok(()),
-                    |parts, which| {
-                        let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
-                        Group::Reduce { stats, parts }
-                    },
-                );
-                collect(built, &mut groups, &mut first_refusal);
-            }
-            for (entries, which) in selections {
-                let inputs: Vec<NodeId> = which.iter().map(|s| self.d.selections[*s as usize].input).collect();
-                let cut = which.iter().any(|s| self.d.selections[*s as usize].cut);
-                let graph = self.graph;
-                let in_order = |pieces: &[(View, Cluster)]| {
-                    let mut at = 0;
-                    let follows = pieces.iter().all(|(v, _)| {
-                        let here = v.is_contiguous() && v.offset == at;
-                        at += v.len();
-                        here
-                    });
-                    if follows || !cut { Ok(()) } else { Err(out_of_order(graph, inputs[0])) }
-                };
-                let built = self.parts(&inputs, entries, in_order, |parts, chosen| Group::Select {
-                    selections: chosen.iter().map(|i| which[*i]).collect(),
-                    parts,
-                });
-                collect(built, &mut groups, &mut first_refusal);
-            }
-            for group in &groups {
-                if let Group::Reduce { parts, .. } | Group::Select { parts, .. } = group {
-                    parts.iter().for_each(|p| self.need_all(&p.cluster));
+            for result in built {
+                match result {
+                    Ok(group) => {
+                        order::needs(&self.keeping, &group).into_iter().for_each(|n| self.need(n));
+                        groups.push(group);
+                    }
+                    Err(refusal) => drop(first_refusal.get_or_insert(refusal)),
                 }
             }
             steps.push(groups);
         }
-        self.d.groups.extend(steps.into_iter().rev().flatten());
+        let groups = steps.into_iter().rev().flatten().collect();
+        let last = last.iter().map(|(_, cluster)| cluster);
+        let groups = order::order(self.graph, &self.d, &self.keeping, groups, last);
+        self.d.groups.extend(groups);
         first_refusal.map_or(Ok(()), Err)
+    }
+
+    /// The passes that fill a temporary.
+    fn fill(&self, kept: Kept) -> Result<Vec<Group>, Refusal> {
+        if let Some(call) = self.keeping.call(kept.node()) {
+            return Ok(vec![Group::Call(call)]);
+        }
+        let node = kept.node();
+        let entries: u64 = kept.shape(self.graph).iter().product();
+        if entries == 0 {
+            return Ok(Vec::new());
+        }
+        let seen = match kept {
+            Kept::Whole(_) => View::whole(entries),
+            Kept::Rows(_) => View { offset: 0, dims: vec![(self.entries(node), 1), (entries / self.entries(node), 0)] },
+        };
+        let purpose = Purpose { filling: Some(kept), read_scalars: is_entry(self.graph, node) };
+        Ok(self.maps(self.pieces(&[node], seen, purpose)?, DType::F32, Goal::Temp(kept)))
+    }
+
+    /// The passes that find the statistics among `needs`, those over equally many entries together.
+    fn statistics(&mut self, needs: &[Need]) -> Vec<Result<Group, Refusal>> {
+        // By number of entries: function, input and node; and selections.
+        let mut reductions: ByEntries<(ReduceFn, NodeId, NodeId)> = Vec::new();
+        let mut selections: ByEntries<u32> = Vec::new();
+        for need in needs {
+            let Need::Number(node) = *need else { continue };
+            match &self.graph.node(node).op {
+                Op::Kth { input, k, .. } => self.selection(node, *input, *k, true, &mut selections),
+                Op::TopMask { input, k, .. } => self.selection(node, *input, *k, false, &mut selections),
+                Op::Reduce { f, input, .. } => join(&mut reductions, self.entries(*input), (*f, *input, node)),
+                // The value of a tensor without axes: the largest of its one entry.
+                _ => join(&mut reductions, 1, (ReduceFn::Max, node, node)),
+            }
+        }
+        let mut groups = Vec::new();
+        for (entries, stats) in reductions {
+            let inputs: Vec<NodeId> = stats.iter().map(|s| s.1).collect();
+            let group = |parts, which: &[usize]| {
+                let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
+                Group::Reduce { stats, parts }
+            };
+            groups.extend(self.parts(&inputs, entries, |_| Ok(()), group));
+        }
+        for (entries, which) in selections {
+            let inputs: Vec<NodeId> = which.iter().map(|s| self.d.selections[*s as usize].input).collect();
+            let cut = which.iter().any(|s| self.d.selections[*s as usize].cut);
+            let in_order = |pieces: &[(View, Cluster)]| {
+                let mut at = 0;
+                let follows = pieces.iter().all(|(v, _)| {
+                    let here = v.is_contiguous() && v.offset == at;
+                    at += v.len();
+                    here
+                });
+                if follows || !cut { Ok(()) } else { Err(out_of_order(self.graph, inputs[0])) }
+            };
+            let group = |parts, chosen: &[usize]| Group::Select { selections: chosen.iter().map(|i| which[*i]).collect(), parts };
+            groups.extend(self.parts(&inputs, entries, in_order, group));
+        }
+        groups
     }
 
     fn entries(&self, node: NodeId) -> u64 {
@@ -274,7 +345,8 @@ impl Fuser<'_> {
     ) -> Vec<Result<Group, Refusal>> {
         let build = |which: &[usize]| {
             let nodes: Vec<NodeId> = which.iter().map(|i| inputs[*i]).collect();
-            let pieces = self.pieces(&nodes, entries, nodes.iter().any(|n| is_entry(self.graph, *n)))?;
+            let purpose = Purpose { filling: None, read_scalars: nodes.iter().any(|n| is_entry(self.graph, *n)) };
+            let pieces = self.pieces(&nodes, View::whole(entries), purpose)?;
             check(&pieces)?;
             let mut start = 0;
             let part = |(_, cluster): (View, Cluster)| {
@@ -290,23 +362,24 @@ impl Fuser<'_> {
         }
     }
 
-    /// The clusters of `roots`, all of `entries` entries, one for each piece into which concatenations cut them.
-    fn pieces(&self, roots: &[NodeId], entries: u64, read_scalars: bool) -> Result<Vec<(View, Cluster)>, Refusal> {
-        let mut todo = vec![View::whole(entries)];
+    /// The clusters of `roots`, all seen through `whole`, one for each piece into which concatenations cut them.
+    fn pieces(&self, roots: &[NodeId], whole: View, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Refusal> {
+        let mut todo = vec![View::whole(whole.len())];
         let mut done = Vec::new();
         while let Some(view) = todo.pop() {
-            let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, view.clone())).collect();
-            match push(self.graph, &self.joints, &seen, read_scalars) {
+            let split_apart = || Refusal {
+                span: self.graph.node(roots[0]).span,
+                what: "this combination of joined and reshaped tensors is not there yet".into(),
+                help: "join the tensors last, or save the intermediate model".into(),
+            };
+            let through = compose(&view, &whole).ok_or_else(split_apart)?;
+            let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, through.clone())).collect();
+            match push(self.graph, &self.joints, &self.keeping, &seen, purpose) {
                 Ok(cluster) => done.push((view, cluster)),
                 Err(Stop::NotYet(refusal)) => return Err(refusal),
                 Err(Stop::Split(pieces)) => {
                     for piece in pieces.iter().rev() {
-                        let piece = compose(piece, &view).ok_or_else(|| Refusal {
-                            span: self.graph.node(roots[0]).span,
-                            what: "this combination of joined and reshaped tensors is not there yet".into(),
-                            help: "join the tensors last, or save the intermediate model".into(),
-                        })?;
-                        todo.push(piece);
+                        todo.push(compose(piece, &view).ok_or_else(split_apart)?);
                     }
                 }
             }
@@ -332,15 +405,6 @@ impl Fuser<'_> {
     }
 }
 
-fn collect(built: Vec<Result<Group, Refusal>>, groups: &mut Vec<Group>, refusal: &mut Option<Refusal>) {
-    for result in built {
-        match result {
-            Ok(group) => groups.push(group),
-            Err(r) => drop(refusal.get_or_insert(r)),
-        }
-    }
-}
-
 fn join<T>(groups: &mut ByEntries<T>, entries: u64, item: T) {
     match groups.iter_mut().find(|g| g.0 == entries) {
         Some((_, items)) => items.push(item),
@@ -357,31 +421,11 @@ fn out_of_order(graph: &Graph, node: NodeId) -> Refusal {
 }
 
 /// What a cluster only copies, if it is stored in this dtype already.
-fn copied(graph: &Graph, cluster: &Cluster, dtype: DType) -> Option<(SourceId, View)> {
-    match *cluster.expr(cluster.roots[0]) {
-        Expr::Load(source, v) if graph.sources[source.0 as usize].dtype == dtype => Some((source, cluster.view(v).clone())),
-        _ => None,
-    }
-}
-
-/// Whether a scalar is an entry of a tensor rather than a formula or a statistic.
-fn is_entry(graph: &Graph, node: NodeId) -> bool {
-    let n = graph.node(node);
-    let formula = matches!(n.op, Op::Const(_) | Op::Setting(_) | Op::Unary(..) | Op::Binary(..) | Op::Select(..));
-    let statistic = matches!(n.op, Op::Reduce { over: Over::All, .. } | Op::Kth { over: Over::All, .. });
-    n.shape.is_empty() && !formula && !statistic
-}
-
-fn levels(graph: &Graph) -> Vec<u32> {
-    let mut levels = vec![0u32; graph.len()];
-    for (id, node) in graph.nodes() {
-        let mut level = 0;
-        node.op.each_operand(|o| level = level.max(levels[o.0 as usize]));
-        let all = match node.op {
-            Op::Reduce { over, .. } | Op::Kth { over, .. } | Op::TopMask { over, .. } => over == Over::All,
-            _ => false,
-        };
-        levels[id.0 as usize] = level + u32::from(all || is_entry(graph, id));
-    }
-    levels
+fn copied(graph: &Graph, cluster: &Cluster, dtype: DType) -> Option<(Tensor, View)> {
+    let Expr::Load(tensor, v) = *cluster.expr(cluster.roots[0]) else { return None };
+    let stored = match tensor {
+        Tensor::Source(source) => graph.sources[source.0 as usize].dtype,
+        Tensor::Kept(_) => DType::F32,
+    };
+    (stored == dtype).then(|| (tensor, cluster.view(v).clone()))
 }

@@ -23,6 +23,8 @@
 mod cluster;
 pub mod codes;
 mod fuse;
+mod keep;
+mod order;
 mod outline;
 mod print_dispatch;
 mod print_plan;

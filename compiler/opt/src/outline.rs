@@ -6,11 +6,11 @@
 //!
 //! Not here: which statistic a launch scalar is (`schedule`).
 
-use crate::cluster::{At, Cluster, Expr, ExprId, Param, RowKind, ViewId};
+use crate::cluster::{At, Cluster, Expr, ExprId, Param, RowKind, Tensor, ViewId};
 use crate::view::{is_constant, split_rows};
 use merge_abi::{Access, BinaryFn, DType, RandomKey, ReduceFn, UnaryFn, View};
 use merge_ir::kir::{self, Compare, Inst, Kernel, Operand, Val};
-use merge_ir::tir::{Graph, NodeId, SourceId};
+use merge_ir::tir::{Graph, NodeId};
 use rustc_hash::{FxHashMap, FxHasher};
 use std::hash::{Hash, Hasher};
 
@@ -43,7 +43,7 @@ pub(crate) struct Outlined {
 /// What an operand reads.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reads {
-    Tensor(SourceId, View, Access),
+    Tensor(Tensor, View, Access),
     Row { phase: u32, value: u32 },
 }
 
@@ -289,7 +289,7 @@ struct Value {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Leaf {
-    Load(SourceId, ViewId),
+    Load(Tensor, ViewId),
     Row(u32, u32),
     Param(Param),
     Const(u32),
@@ -334,10 +334,13 @@ impl Writer<'_> {
             return *val;
         }
         let inst = match leaf {
-            Leaf::Load(source, view) => {
+            Leaf::Load(tensor, view) => {
                 let view = self.cluster.view(view).simplified();
-                let dtype = self.graph.sources[source.0 as usize].dtype;
-                self.operand(dtype, |cols| access(source, &view, cols))
+                let dtype = match tensor {
+                    Tensor::Source(source) => self.graph.sources[source.0 as usize].dtype,
+                    Tensor::Kept(_) => DType::F32,
+                };
+                self.operand(dtype, |cols| access(tensor, &view, cols))
             }
             Leaf::Row(phase, value) => self.operand(DType::F32, |_| (Reads::Row { phase, value }, Access::PerRow)),
             Leaf::Param(p) => Inst::Param(numbered(&mut self.call.params, p)),
@@ -367,7 +370,7 @@ impl Writer<'_> {
             // A constant is written where a number is needed; a mask may not need it.
             Expr::Const(_) => None,
             Expr::Param(p) => number(self.leaf(Leaf::Param(p))),
-            Expr::Load(source, view) => number(self.leaf(Leaf::Load(source, view))),
+            Expr::Load(tensor, view) => number(self.leaf(Leaf::Load(tensor, view))),
             Expr::Uniform(key) => number(self.leaf(Leaf::Uniform(key))),
             Expr::Coord { stride, len } => number(self.leaf(Leaf::Coord(stride, len))),
             Expr::Unary(UnaryFn::Not, a) => {
@@ -514,7 +517,7 @@ fn numbered<T: PartialEq>(items: &mut Vec<T>, item: T) -> u32 {
     }
 }
 
-fn access(source: SourceId, view: &View, cols: Option<u64>) -> (Reads, Access) {
+fn access(tensor: Tensor, view: &View, cols: Option<u64>) -> (Reads, Access) {
     let (view, access) = match cols.and_then(|c| split_rows(view, c)) {
         Some((rows, inner)) if inner.dims.iter().all(|d| d.1 == 0) => (rows, Access::PerRow),
         Some((rows, inner)) if rows.dims.iter().all(|d| d.1 == 0) && !rows.dims.is_empty() => {
@@ -522,5 +525,5 @@ fn access(source: SourceId, view: &View, cols: Option<u64>) -> (Reads, Access) {
         }
         _ => (view.clone(), Access::Dense),
     };
-    (Reads::Tensor(source, view, access), access)
+    (Reads::Tensor(tensor, view, access), access)
 }

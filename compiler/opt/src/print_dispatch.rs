@@ -1,7 +1,7 @@
 //! The dispatch graph as text, for `mergec emit --ir dispatch`.
 
-use crate::cluster::{At, Cluster, Expr, Param, RowKind};
-use crate::fuse::{Dispatch, Group, Part};
+use crate::cluster::{At, Cluster, Expr, Kept, Param, RowKind, Tensor};
+use crate::fuse::{Dispatch, Goal, Group, Part, Place};
 use merge_abi::View;
 use merge_ir::tir::{Graph, NodeId};
 use std::fmt::Write;
@@ -13,13 +13,12 @@ pub(crate) fn print_dispatch(graph: &Graph, dispatch: &Dispatch) -> String {
         let _ = write!(p.out, "group {i}: ");
         match group {
             Group::Copy { from, to } => {
-                let name = &graph.outputs[to.output as usize].tensors[to.tensor as usize].name;
-                let from = format!("{}{}", p.source(from.0), view(&from.1));
-                let _ = writeln!(p.out, "copy {from} to {name}{}", view(&to.view));
+                let (from, to) = (format!("{}{}", p.tensor(from.0), view(&from.1)), p.place(to));
+                let _ = writeln!(p.out, "copy {from} to {to}");
             }
             Group::Map { cluster, dtype, to } => {
-                let name = &graph.outputs[to.output as usize].tensors[to.tensor as usize].name;
-                let _ = writeln!(p.out, "map to {name}{} as {}", view(&to.view), dtype.word());
+                let to = p.place(to);
+                let _ = writeln!(p.out, "map to {to} as {}", dtype.word());
                 p.cluster(cluster);
             }
             Group::Reduce { stats, parts } => {
@@ -36,6 +35,13 @@ pub(crate) fn print_dispatch(graph: &Graph, dispatch: &Dispatch) -> String {
                 let _ = writeln!(p.out, "select {}", selections.iter().map(of).collect::<Vec<_>>().join(", "));
                 p.parts(parts);
             }
+            Group::Call(call) => {
+                let call = &dispatch.calls[*call as usize];
+                let results: Vec<String> =
+                    call.results.iter().map(|r| r.map_or("nothing".to_owned(), |n| format!("temp %{}", n.0))).collect();
+                let inputs: Vec<String> = call.inputs.iter().map(|i| format!("temp %{}", i.0)).collect();
+                let _ = writeln!(p.out, "{} = {} of {}", results.join(", "), call.routine.name(), inputs.join(", "));
+            }
         }
     }
     p.out
@@ -47,9 +53,22 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn source(&self, source: merge_ir::tir::SourceId) -> String {
-        let s = &self.graph.sources[source.0 as usize];
-        format!("{}[{}]", self.graph.checkpoints[s.checkpoint as usize].name, s.name)
+    fn tensor(&self, tensor: Tensor) -> String {
+        match tensor {
+            Tensor::Source(source) => {
+                let s = &self.graph.sources[source.0 as usize];
+                format!("{}[{}]", self.graph.checkpoints[s.checkpoint as usize].name, s.name)
+            }
+            Tensor::Kept(kept) => temp(kept),
+        }
+    }
+
+    fn place(&self, to: &Place) -> String {
+        let name = match to.goal {
+            Goal::Output { output, tensor } => self.graph.outputs[output as usize].tensors[tensor as usize].name.clone(),
+            Goal::Temp(kept) => temp(kept),
+        };
+        format!("{name}{}", view(&to.view))
     }
 
     fn parts(&mut self, parts: &[Part]) {
@@ -66,7 +85,7 @@ impl Printer<'_> {
             let text = match *expr {
                 Expr::Const(bits) => format!("{:?}", f32::from_bits(bits)),
                 Expr::Param(p) => param(p),
-                Expr::Load(source, v) => format!("{}{}", self.source(source), view(c.view(v))),
+                Expr::Load(tensor, v) => format!("{}{}", self.tensor(tensor), view(c.view(v))),
                 Expr::Uniform(key) => format!("uniform {:x}", key.stream),
                 Expr::Coord { stride, len } => format!("index / {stride} % {len}"),
                 Expr::Unary(f, a) => format!("{} {}", f.name(), a.0),
@@ -93,6 +112,13 @@ impl Printer<'_> {
         }
         let roots: Vec<String> = c.roots.iter().map(|r| r.0.to_string()).collect();
         let _ = writeln!(self.out, "    gives {}", roots.join(" "));
+    }
+}
+
+fn temp(kept: Kept) -> String {
+    match kept {
+        Kept::Whole(node) => format!("temp %{}", node.0),
+        Kept::Rows(node) => format!("temp %{} along rows", node.0),
     }
 }
 

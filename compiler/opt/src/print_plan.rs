@@ -1,6 +1,6 @@
 //! A plan for people: what is read, computed and written, equal steps folded into one line.
 
-use merge_abi::{Loop, Operand, Plan, Read, RowPhaseKind, Step};
+use merge_abi::{Loop, Operand, Origin, Plan, Read, RowPhaseKind, Sink, Step};
 use rustc_hash::FxHashMap;
 use std::fmt::Write;
 
@@ -31,6 +31,10 @@ pub fn print_plan(plan: &Plan) -> String {
         counted(stats, "statistic"),
         size(read)
     );
+    if !plan.temps.is_empty() {
+        let bytes = plan.temps.iter().map(|t| t.bytes()).max().unwrap_or(0);
+        let _ = writeln!(out, "  {}, {} the largest", counted(plan.temps.len(), "temporary"), size(bytes));
+    }
     let mut lines: Vec<(String, usize, usize)> = Vec::new();
     let mut known: FxHashMap<String, usize> = FxHashMap::default();
     for (i, step) in plan.steps.iter().enumerate() {
@@ -81,6 +85,10 @@ fn kind(plan: &Plan, step: &Step) -> String {
                 of_parts(plan, parts)
             )
         }
+        Step::Call { routine, inputs, .. } => {
+            let shapes: Vec<String> = inputs.iter().map(|t| format!("{:?}", plan.temps[*t as usize].shape)).collect();
+            format!("call {} of {}", routine.name(), shapes.join(" and "))
+        }
     }
 }
 
@@ -115,14 +123,23 @@ fn of_loop(plan: &Plan, l: &Loop) -> String {
 
 /// The tensors a step is about.
 fn about(plan: &Plan, step: &Step) -> String {
-    let target = |t: &merge_abi::Target| plan.outputs[t.output as usize].tensors[t.tensor as usize].name.clone();
+    let temp = |t: u32| format!("temporary {t} {:?}", plan.temps[t as usize].shape);
     match step {
-        Step::Copy { to, .. } | Step::Map { to, .. } => target(to),
-        Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts
-            .iter()
-            .flat_map(|p| &p.operands)
-            .find_map(|o| reads(o).map(|r| plan.sources[r.source as usize].name.clone()))
-            .unwrap_or_else(|| "no input".into()),
+        Step::Copy { to, .. } | Step::Map { to, .. } => match to.to {
+            Sink::Output { output, tensor } => plan.outputs[output as usize].tensors[tensor as usize].name.clone(),
+            Sink::Temp(t) => temp(t),
+        },
+        Step::Reduce { parts, .. } | Step::Select { parts, .. } => {
+            let read = parts.iter().flat_map(|p| &p.operands).find_map(reads);
+            read.map_or_else(
+                || "no input".into(),
+                |r| match r.from {
+                    Origin::Source(s) => plan.sources[s as usize].name.clone(),
+                    Origin::Temp(t) => temp(t),
+                },
+            )
+        }
+        Step::Call { results, .. } => results.iter().flatten().map(|t| temp(*t)).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -137,18 +154,26 @@ fn read_by(plan: &Plan, step: &Step) -> u64 {
     let bytes = |r: &Read| {
         // What repeats is read once.
         let entries: u64 = r.view.dims.iter().filter(|d| d.1 != 0).map(|d| d.0).product();
-        entries * plan.sources[r.source as usize].dtype.size()
+        match r.from {
+            Origin::Source(s) => entries * plan.sources[s as usize].dtype.size(),
+            Origin::Temp(_) => 0,
+        }
     };
     let of = |l: &Loop| l.operands.iter().filter_map(reads).map(bytes).sum::<u64>();
     match step {
         Step::Copy { from, .. } => bytes(from),
         Step::Map { body, .. } => of(body),
         Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().map(of).sum(),
+        Step::Call { .. } => 0,
     }
 }
 
 fn counted(n: usize, word: &str) -> String {
-    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+    match word.strip_suffix('y') {
+        _ if n == 1 => format!("1 {word}"),
+        Some(stem) if word.ends_with("ary") => format!("{n} {stem}ies"),
+        _ => format!("{n} {word}s"),
+    }
 }
 
 fn size(bytes: u64) -> String {

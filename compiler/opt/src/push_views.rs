@@ -7,7 +7,8 @@
 //!
 //! Not here: which loops there are (`fuse`).
 
-use crate::cluster::{At, Builder, Cluster, Expr, ExprId, Param, RowKind, RowStat, ViewId};
+use crate::cluster::{At, Builder, Cluster, Expr, ExprId, Kept, Param, RowKind, RowStat, Tensor, ViewId};
+use crate::keep::Keeping;
 use crate::view::{Walk, broadcast, compose, decompose, follow, split_rows, strides};
 use merge_abi::{BinaryFn, RandomKey, UnaryFn, View};
 use merge_base::Span;
@@ -65,10 +66,27 @@ impl Joints {
     }
 }
 
+/// What a loop is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purpose {
+    /// The temporary that it fills: its value is computed, not read.
+    pub filling: Option<Kept>,
+    /// Whether a root without axes is looked into although it is a scalar.
+    pub read_scalars: bool,
+}
+
 /// The cluster that computes each root at each index of its view; all views have the same length, which
-/// is not 0. With `read_scalars`, a root without axes is looked into although it is a scalar.
-pub(crate) fn push(graph: &Graph, joints: &Joints, roots: &[(NodeId, View)], read_scalars: bool) -> Result<Cluster, Stop> {
-    let mut pusher = Pusher { graph, joints, b: Builder::default(), memo: FxHashMap::default(), stack: Vec::new() };
+/// is not 0.
+pub(crate) fn push(
+    graph: &Graph,
+    joints: &Joints,
+    keeping: &Keeping,
+    roots: &[(NodeId, View)],
+    purpose: Purpose,
+) -> Result<Cluster, Stop> {
+    let Purpose { filling, read_scalars } = purpose;
+    let mut pusher =
+        Pusher { graph, joints, keeping, filling, b: Builder::default(), memo: FxHashMap::default(), stack: Vec::new() };
     pusher.b.cluster.len = roots.first().map_or(1, |r| r.1.len());
     for (node, view) in roots {
         let view = pusher.b.view(view.clone());
@@ -81,6 +99,8 @@ pub(crate) fn push(graph: &Graph, joints: &Joints, roots: &[(NodeId, View)], rea
 struct Pusher<'g> {
     graph: &'g Graph,
     joints: &'g Joints,
+    keeping: &'g Keeping,
+    filling: Option<Kept>,
     b: Builder,
     memo: FxHashMap<(NodeId, ViewId), ExprId>,
     stack: Vec<(NodeId, ViewId)>,
@@ -89,7 +109,7 @@ struct Pusher<'g> {
 impl Pusher<'_> {
     /// Works off a stack of what is needed first, since a sum over many models is many nodes deep.
     fn root(&mut self, node: NodeId, view: ViewId, read_scalars: bool) -> Result<ExprId, Stop> {
-        if let (false, Some(done)) = (read_scalars, self.known(node, view)) {
+        if !read_scalars && let Some(done) = self.known(node, view) {
             return Ok(done);
         }
         self.stack.push((node, view));
@@ -186,10 +206,13 @@ impl Pusher<'_> {
         let graph = self.graph;
         let n = graph.node(node);
         let shape = &n.shape;
+        if let Some(kept) = self.keeping.read_for(node, self.filling) {
+            return Ok(Some(self.load(kept, view)));
+        }
         Ok(match &n.op {
             Op::Const(_) | Op::Setting(_) => self.known(node, view),
             Op::Reduce { over: Over::All, .. } | Op::Kth { over: Over::All, .. } => self.known(node, view),
-            Op::Load(source) => Some(self.b.expr(Expr::Load(*source, view))),
+            Op::Load(source) => Some(self.b.expr(Expr::Load(Tensor::Source(*source), view))),
             Op::Literal(values) => Some(self.literal(node, values, view)?),
             Op::Unary(f, a) => self.operand(*a, shape, view)?.map(|a| self.b.expr(Expr::Unary(*f, a))),
             Op::Binary(f, a, b) => match (self.operand(*a, shape, view)?, self.operand(*b, shape, view)?) {
@@ -259,7 +282,23 @@ impl Pusher<'_> {
                 let view = self.b.view(view);
                 self.get(part, view)
             }
+            Op::Call { .. } => unreachable!("results of calls are kept, and no loop fills them"),
         })
+    }
+
+    /// A kept value, read from its temporary.
+    fn load(&mut self, kept: Kept, view: ViewId) -> ExprId {
+        let view = match kept {
+            Kept::Whole(_) => view,
+            Kept::Rows(_) => {
+                let cols = kept.shape(self.graph).last().copied().unwrap_or(1);
+                let seen = self.b.cluster.view(view);
+                let dims = seen.dims.iter().map(|(n, s)| (*n, s * cols)).collect();
+                let first_columns = View { offset: seen.offset * cols, dims };
+                self.b.view(first_columns)
+            }
+        };
+        self.b.expr(Expr::Load(Tensor::Kept(kept), view))
     }
 
     /// The part of a concatenation that the whole loop stays in, and its view of that part.

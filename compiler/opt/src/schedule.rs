@@ -2,14 +2,14 @@
 //!
 //! Establishes: what `verify_plan` checks.
 
-use crate::cluster::Param;
-use crate::fuse::{Dispatch, Group, Part, Place};
+use crate::cluster::{Kept, Param, Tensor};
+use crate::fuse::{Dispatch, Goal, Group, Part, Place};
 use crate::outline::{Call, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
-    Access, BinaryFn, Constraint, Cut, Loop, Operand, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind, RowPick,
-    ScalarId, ScalarOp, Selection, StatId, Step, Target, View,
+    Access, BinaryFn, Constraint, Cut, Loop, Operand, Origin, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind,
+    RowPick, ScalarId, ScalarOp, Selection, Sink, StatId, Step, Target, Temp, View,
 };
-use merge_ir::tir::{Graph, NodeId, Op, SourceId};
+use merge_ir::tir::{Graph, NodeId, Op};
 use rustc_hash::FxHashMap;
 
 /// The plan of a dispatch graph, and its kernels.
@@ -25,6 +25,7 @@ pub(crate) fn schedule(graph: &Graph, dispatch: &Dispatch, recipe: Recipe) -> (P
             ..Plan::default()
         },
         sources: vec![None; graph.sources.len()],
+        temps: FxHashMap::default(),
         stats: FxHashMap::default(),
         selected: vec![None; dispatch.selections.len()],
         scalars: FxHashMap::default(),
@@ -79,6 +80,8 @@ struct Scheduler<'a> {
     plan: Plan,
     /// Where a source of the graph is in the plan, once some step reads it.
     sources: Vec<Option<u32>>,
+    /// Where a kept value is in the plan, once some step fills it.
+    temps: FxHashMap<Kept, u32>,
     /// Reductions that are scheduled.
     stats: FxHashMap<NodeId, StatId>,
     /// Selections that are scheduled: threshold and cut.
@@ -89,10 +92,10 @@ struct Scheduler<'a> {
 impl Scheduler<'_> {
     fn step(&mut self, group: &Group) -> Step {
         match group {
-            Group::Copy { from, to } => Step::Copy { from: self.read(from.0, &from.1), to: target(to) },
+            Group::Copy { from, to } => Step::Copy { from: self.read(from.0, &from.1), to: self.target(to) },
             Group::Map { cluster, dtype, to } => {
                 let outlined = outline(self.graph, cluster, Role::Store(*dtype), &mut self.kernels);
-                Step::Map { body: self.body(outlined), to: target(to) }
+                Step::Map { body: self.body(outlined), to: self.target(to) }
             }
             Group::Reduce { stats, parts } => {
                 let functions: Vec<_> = stats.iter().map(|s| s.0).collect();
@@ -113,6 +116,15 @@ impl Scheduler<'_> {
                     out.push(Selection { k, threshold, cut });
                 }
                 Step::Select { parts, selections: out }
+            }
+            Group::Call(call) => {
+                let call = &self.dispatch.calls[*call as usize];
+                Step::Call {
+                    routine: (*call.routine).clone(),
+                    inputs: call.inputs.iter().map(|i| self.temp(Kept::Whole(*i))).collect(),
+                    results: call.results.iter().map(|r| r.map(|n| self.temp(Kept::Whole(n)))).collect(),
+                    place: call.place.clone(),
+                }
             }
         }
     }
@@ -167,8 +179,8 @@ impl Scheduler<'_> {
     fn operand(&mut self, reads: &Reads) -> Operand {
         match reads {
             Reads::Row { phase, value } => Operand::RowValue { phase: *phase, value: *value },
-            Reads::Tensor(source, view, access) => {
-                let read = self.read(*source, view);
+            Reads::Tensor(tensor, view, access) => {
+                let read = self.read(*tensor, view);
                 match access {
                     Access::Dense => Operand::Dense(read),
                     Access::PerRow => Operand::PerRow(read),
@@ -178,13 +190,36 @@ impl Scheduler<'_> {
         }
     }
 
-    fn read(&mut self, source: SourceId, view: &View) -> Read {
-        let next = self.plan.sources.len() as u32;
-        let id = *self.sources[source.0 as usize].get_or_insert(next);
+    fn read(&mut self, tensor: Tensor, view: &View) -> Read {
+        let from = match tensor {
+            Tensor::Kept(kept) => Origin::Temp(self.temp(kept)),
+            Tensor::Source(source) => {
+                let next = self.plan.sources.len() as u32;
+                let id = *self.sources[source.0 as usize].get_or_insert(next);
+                if id == next {
+                    self.plan.sources.push(self.graph.sources[source.0 as usize].clone());
+                }
+                Origin::Source(id)
+            }
+        };
+        Read { from, view: view.clone() }
+    }
+
+    fn temp(&mut self, kept: Kept) -> u32 {
+        let next = self.plan.temps.len() as u32;
+        let id = *self.temps.entry(kept).or_insert(next);
         if id == next {
-            self.plan.sources.push(self.graph.sources[source.0 as usize].clone());
+            self.plan.temps.push(Temp { shape: kept.shape(self.graph).to_vec() });
         }
-        Read { source: id, view: view.clone() }
+        id
+    }
+
+    fn target(&mut self, place: &Place) -> Target {
+        let to = match place.goal {
+            Goal::Output { output, tensor } => Sink::Output { output, tensor },
+            Goal::Temp(kept) => Sink::Temp(self.temp(kept)),
+        };
+        Target { to, view: place.view.clone() }
     }
 
     fn stat(&mut self) -> StatId {
@@ -268,8 +303,4 @@ impl Scheduler<'_> {
         }
         self.scalars[&Meaning::Node(node)]
     }
-}
-
-fn target(place: &Place) -> Target {
-    Target { output: place.output, tensor: place.tensor, view: place.view.clone() }
 }

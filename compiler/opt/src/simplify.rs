@@ -3,7 +3,7 @@
 //! Establishes: scalars of constants are constants; a comparison of a rank with a scalar is a
 //! [`Op::TopMask`]; a statistic over the rows of a tensor with one row is one over everything; nothing
 //! that no output needs is left. Identities are used only where they hold for every f32, so `x + 0` stays
-//! (it turns -0 into 0) and `x * 1` goes.
+//! (it turns -0 into 0) and `x * 1` goes. Calls of routines stay as they are, on simplified operands.
 //!
 //! Not here: anything about views or loops.
 
@@ -36,7 +36,11 @@ fn rebuild(from: &Graph, make: impl Fn(&mut Graph, Op, Rc<[u64]>, Span) -> NodeI
     let mut made = vec![NodeId(u32::MAX); from.len()];
     for (id, node) in from.nodes().filter(|(id, _)| live[id.0 as usize]) {
         let op = node.op.map_operands(|o| made[o.0 as usize]);
-        made[id.0 as usize] = make(&mut to, op, node.shape.clone(), node.span);
+        let new = make(&mut to, op, node.shape.clone(), node.span);
+        if let Some(place) = from.places.get(&id) {
+            to.places.entry(new).or_insert_with(|| place.clone());
+        }
+        made[id.0 as usize] = new;
     }
     let made = |n: NodeId| made[n.0 as usize];
     to.constraints = from.constraints.iter().map(|c| Constraint { node: made(c.node), ..c.clone() }).collect();

@@ -1,7 +1,8 @@
 //! Checks the invariants of a plan that `merge_abi::plan` lists.
 
 use merge_abi::{
-    Access, Cut, KernelInfo, Loop, Operand, Plan, Read, RowPhaseKind, ScalarId, ScalarOp, SettingId, StatId, Step, Target, View,
+    Access, Cut, DType, KernelInfo, Loop, Operand, Origin, Plan, Read, RowPhaseKind, ScalarId, ScalarOp, SettingId, Sink, StatId,
+    Step, Target, View,
 };
 
 /// Entries of the largest tensor whose tiling by pieces that are not contiguous is checked entry by entry.
@@ -9,7 +10,13 @@ const COUNTED: u64 = 1 << 16;
 
 /// The invariants that do not hold, one sentence each.
 pub fn verify_plan(plan: &Plan) -> Vec<String> {
-    let mut v = Verifier { plan, problems: Vec::new(), at: String::new(), known: vec![false; plan.stats as usize] };
+    let mut v = Verifier {
+        plan,
+        problems: Vec::new(),
+        at: String::new(),
+        known: vec![false; plan.stats as usize],
+        filled: vec![0; plan.temps.len()],
+    };
     v.plan();
     v.problems
 }
@@ -20,6 +27,8 @@ struct Verifier<'a> {
     at: String,
     /// Statistics of the steps so far.
     known: Vec<bool>,
+    /// How many entries of each temporary the steps so far have written.
+    filled: Vec<u64>,
 }
 
 impl Verifier<'_> {
@@ -54,14 +63,16 @@ impl Verifier<'_> {
             self.hold(ready.get(c.scalar.0 as usize) == Some(&0), "one depends on tensors");
         }
         let mut targets: Vec<Vec<Vec<&View>>> = plan.outputs.iter().map(|o| vec![Vec::new(); o.tensors.len()]).collect();
+        let mut temps: Vec<Vec<&View>> = vec![Vec::new(); plan.temps.len()];
         for (i, step) in plan.steps.iter().enumerate() {
             self.at = format!("step {i}");
             self.step(step, i, &ready);
-            if let Step::Copy { to, .. } | Step::Map { to, .. } = step
-                && let Some(views) = targets.get_mut(to.output as usize).and_then(|o| o.get_mut(to.tensor as usize))
-            {
-                views.push(&to.view);
-            }
+            let (Step::Copy { to, .. } | Step::Map { to, .. }) = step else { continue };
+            let views = match to.to {
+                Sink::Output { output, tensor } => targets.get_mut(output as usize).and_then(|o| o.get_mut(tensor as usize)),
+                Sink::Temp(t) => temps.get_mut(t as usize),
+            };
+            views.into_iter().for_each(|v| v.push(&to.view));
         }
         self.at = "statistics".into();
         let all = self.known.iter().all(|k| *k);
@@ -72,6 +83,12 @@ impl Verifier<'_> {
                 self.at = format!("`{}` of {}", tensor.name, plan.outputs[o].path);
                 self.hold(tiles(views, tensor.shape.iter().product()), "the steps do not write each entry exactly once");
             }
+        }
+        for (t, views) in temps.iter().enumerate() {
+            self.at = format!("temporary {t}");
+            let called = views.is_empty() && self.filled[t] == plan.temps[t].len();
+            self.hold(called || tiles(views, self.filled[t]), "the steps do not write each entry exactly once");
+            self.hold(self.filled[t] == plan.temps[t].len(), "it is not filled exactly once");
         }
     }
 
@@ -113,14 +130,16 @@ impl Verifier<'_> {
             Step::Copy { from, to } => {
                 self.read(from, from.view.len());
                 self.target(to, from.view.len());
-                let same = self.plan.sources.get(from.source as usize).map(|s| s.dtype) == self.dtype(to);
+                let same = self.stored(from) == self.dtype(to);
                 self.hold(same, "a copy changes the dtype");
+                self.fill(to);
             }
             Step::Map { body, to } => {
                 self.body(body, i, ready);
                 self.target(to, body.rows * body.cols);
                 let stores = self.kernel(body.kernel).map(|k| k.stores.clone());
                 self.hold(stores == self.dtype(to).map(|d| vec![d]), "its kernel does not store what the target holds");
+                self.fill(to);
             }
             Step::Reduce { parts, results } => {
                 for part in parts {
@@ -142,11 +161,50 @@ impl Verifier<'_> {
                     s.cut.into_iter().for_each(|c| self.produce(c));
                 }
             }
+            Step::Call { routine, inputs, results, .. } => {
+                for input in inputs {
+                    self.full(*input);
+                }
+                let shape = |t: &u32| self.plan.temps.get(*t as usize).map(|t| &t.shape[..]);
+                let shapes: Option<Vec<&[u64]>> = inputs.iter().map(shape).collect();
+                let gives = shapes.and_then(|s| routine.results(&s).ok());
+                let fits = gives.is_some_and(|gives| {
+                    let fits = |(r, gives): (&Option<u32>, &Vec<u64>)| r.as_ref().is_none_or(|t| shape(t) == Some(gives));
+                    gives.len() == results.len() && results.iter().zip(&gives).all(fits)
+                });
+                self.hold(fits, "its temporaries are not those of its routine");
+                for result in results.iter().flatten() {
+                    self.write(*result, self.plan.temps.get(*result as usize).map_or(0, |t| t.len()));
+                }
+            }
         }
     }
 
-    fn dtype(&self, to: &Target) -> Option<merge_abi::DType> {
-        self.plan.outputs.get(to.output as usize)?.tensors.get(to.tensor as usize).map(|t| t.dtype)
+    /// Counts what a step writes to a temporary.
+    fn fill(&mut self, to: &Target) {
+        if let Sink::Temp(t) = to.to {
+            self.write(t, to.view.len());
+        }
+    }
+
+    fn write(&mut self, temp: u32, entries: u64) {
+        if let Some(filled) = self.filled.get_mut(temp as usize) {
+            *filled += entries;
+        }
+    }
+
+    fn full(&mut self, temp: u32) {
+        let full = self.plan.temps.get(temp as usize).is_some_and(|t| t.len() == self.filled[temp as usize]);
+        self.hold(full, "it reads a temporary that is not filled yet");
+    }
+
+    fn dtype(&self, to: &Target) -> Option<DType> {
+        match to.to {
+            Sink::Output { output, tensor } => {
+                self.plan.outputs.get(output as usize)?.tensors.get(tensor as usize).map(|t| t.dtype)
+            }
+            Sink::Temp(t) => self.plan.temps.get(t as usize).map(|_| DType::F32),
+        }
     }
 
     fn kernel(&self, kernel: u32) -> Option<&KernelInfo> {
@@ -231,26 +289,37 @@ impl Verifier<'_> {
         }
     }
 
-    fn stored(&self, read: &Read) -> Option<merge_abi::DType> {
-        self.plan.sources.get(read.source as usize).map(|s| s.dtype)
+    fn stored(&self, read: &Read) -> Option<DType> {
+        match read.from {
+            Origin::Source(s) => self.plan.sources.get(s as usize).map(|s| s.dtype),
+            Origin::Temp(t) => self.plan.temps.get(t as usize).map(|_| DType::F32),
+        }
     }
 
     fn read(&mut self, read: &Read, entries: u64) {
-        let Some(source) = self.plan.sources.get(read.source as usize) else {
-            return self.hold(false, "there is no such source");
+        let there = match read.from {
+            Origin::Source(s) => self.plan.sources.get(s as usize).map(|s| s.shape.iter().product()),
+            Origin::Temp(t) => {
+                self.full(t);
+                self.plan.temps.get(t as usize).map(|t| t.len())
+            }
         };
+        let Some(there) = there else { return self.hold(false, "there is no such tensor") };
         self.hold(read.view.len() == entries, "it reads another number of entries than the loop has");
-        let inside = inside(&read.view, source.shape.iter().product());
-        self.hold(inside, "it reads outside a tensor");
+        self.hold(inside(&read.view, there), "it reads outside a tensor");
     }
 
     fn target(&mut self, to: &Target, entries: u64) {
-        let Some(tensor) = self.plan.outputs.get(to.output as usize).and_then(|o| o.tensors.get(to.tensor as usize)) else {
-            return self.hold(false, "there is no such output tensor");
+        let there = match to.to {
+            Sink::Output { output, tensor } => {
+                let tensor = self.plan.outputs.get(output as usize).and_then(|o| o.tensors.get(tensor as usize));
+                tensor.map(|t| t.shape.iter().product())
+            }
+            Sink::Temp(t) => self.plan.temps.get(t as usize).map(|t| t.len()),
         };
+        let Some(there) = there else { return self.hold(false, "there is no such target") };
         self.hold(to.view.len() == entries, "it writes another number of entries than the loop has");
-        let inside = inside(&to.view, tensor.shape.iter().product());
-        self.hold(inside, "it writes outside a tensor");
+        self.hold(inside(&to.view, there), "it writes outside a tensor");
     }
 }
 

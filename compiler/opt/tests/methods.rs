@@ -16,6 +16,7 @@ fn steps(plan: &Plan) -> String {
         Step::Map { .. } => 'm',
         Step::Reduce { .. } => 'r',
         Step::Select { .. } => 's',
+        Step::Call { .. } => 'x',
     };
     plan.steps.iter().map(letter).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::text::{reduce_name, role};
 use super::{Constraint, Graph, NodeId, Op, OutTensor, Output, Over, SourceId};
-use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Setting, SettingId, Source, UnaryFn};
+use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::{FileId, Span};
 
 type Parsed<T> = Result<T, String>;
@@ -127,11 +127,11 @@ impl Parser {
             "transpose" => Op::Transpose { input: self.node()?, perm: self.list()?.into() },
             "concat" => {
                 let axis = self.number()?;
-                let mut inputs = Vec::new();
-                while self.words.get(self.next).is_some_and(|w| w.starts_with('%')) {
-                    inputs.push(self.node()?);
-                }
-                Op::Concat { axis, inputs: inputs.into() }
+                Op::Concat { axis, inputs: self.nodes()?.into() }
+            }
+            "call" => {
+                let (routine, result) = (self.routine()?.into(), self.number()?);
+                Op::Call { routine, result, inputs: self.nodes()?.into() }
             }
             name => {
                 if let Some(f) = UnaryFn::ALL.into_iter().find(|f| f.name() == name) {
@@ -150,6 +150,52 @@ impl Parser {
         let shape: Vec<u64> = self.list()?;
         let id = graph.add(op, shape.into(), nowhere());
         if format!("%{}", id.0) != name { Err(format!("this node is %{}, not {name}", id.0)) } else { Ok(()) }
+    }
+
+    /// A routine with what the recipe settles about it.
+    fn routine(&mut self) -> Parsed<Routine> {
+        let name = self.word()?;
+        Ok(match name.as_str() {
+            "matmul" => Routine::MatMul,
+            "svd" => Routine::Svd { rank: self.number()? },
+            "full_svd" => Routine::FullSvd,
+            "qr" => Routine::Qr,
+            "eigh" => Routine::Eigh,
+            "solve" => Routine::Solve,
+            "polar" => Routine::Polar,
+            "sort" => Routine::Sort { largest_first: self.either("down", "up")? },
+            "sort_index" => Routine::SortIndex { largest_first: self.either("down", "up")? },
+            "rank" => Routine::Rank { largest_first: self.either("down", "up")? },
+            "cumsum" => Routine::CumSum,
+            "argmax" => Routine::ArgMax,
+            "take" => Routine::Take { axis: self.number()? },
+            "take_along" => Routine::TakeAlong,
+            "scatter" => Routine::Scatter { axis: self.number()?, len: self.number()? },
+            "indices" => Routine::Indices { count: self.number()? },
+            "unpack" => Routine::Unpack,
+            "assignment" => Routine::Assignment { maximize: self.either("most", "least")? },
+            "kmeans" => Routine::KMeans { k: self.number()?, key: self.random()? },
+            "permutation" => Routine::Permutation { n: self.number()?, key: self.random()? },
+            _ => return Err(format!("`{name}` is no routine")),
+        })
+    }
+
+    /// Whether the next word is the first of two.
+    fn either(&mut self, yes: &str, no: &str) -> Parsed<bool> {
+        match self.word()? {
+            w if w == yes => Ok(true),
+            w if w == no => Ok(false),
+            w => Err(format!("`{w}` is neither `{yes}` nor `{no}`")),
+        }
+    }
+
+    /// Nodes up to the next word that is none.
+    fn nodes(&mut self) -> Parsed<Vec<NodeId>> {
+        let mut nodes = Vec::new();
+        while self.words.get(self.next).is_some_and(|w| w.starts_with('%')) {
+            nodes.push(self.node()?);
+        }
+        Ok(nodes)
     }
 
     fn word(&mut self) -> Parsed<String> {

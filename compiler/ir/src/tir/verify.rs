@@ -165,6 +165,40 @@ output "out" deltas at "r.merge:2:1" shard 100 like 0 config "a" "1"
     }
 
     #[test]
+    fn every_routine_is_read_as_it_is_printed() {
+        let text = "\
+%0 = literal [4.0, 1.0, 2.0, 3.0] : [2, 2]
+%1 = literal [1.0, 0.0] : [2]
+%2 = call matmul 0 %0 %0 : [2, 2]
+%3 = call svd 2 1 %0 : [2]
+%4 = call full_svd 2 %0 : [2, 2]
+%5 = call qr 1 %0 : [2, 2]
+%6 = call eigh 0 %0 : [2]
+%7 = call solve 0 %0 %0 : [2, 2]
+%8 = call polar 0 %0 : [2, 2]
+%9 = call sort down 0 %0 : [2, 2]
+%10 = call sort_index up 0 %0 : [2, 2]
+%11 = call rank down 0 %0 : [2, 2]
+%12 = call cumsum 0 %0 : [2, 2]
+%13 = call argmax 0 %0 : [2, 1]
+%14 = call take 1 0 %0 %1 : [2, 2]
+%15 = call take_along 0 %0 %1 : [2]
+%16 = call scatter 0 3 0 %0 %1 : [3, 2]
+%17 = call indices 1 0 %1 : [1]
+%18 = call unpack 0 %0 %17 : [2, 2]
+%19 = call assignment most 0 %0 : [2]
+%20 = call assignment least 0 %0 : [2]
+%21 = call kmeans 2 run 17 1 %0 : [2, 2]
+%22 = call permutation 5 3 17 0 : [5]
+";
+        let graph = parse(text).unwrap();
+        assert_eq!(verify(&graph), Vec::<String>::new());
+        assert_eq!(print(&graph), text);
+        assert!(parse("%0 = call frobnicate 0 : []").unwrap_err().contains("frobnicate"));
+        assert!(parse("%0 = call sort sideways 0 : []").unwrap_err().contains("sideways"));
+    }
+
+    #[test]
     fn wrong_shapes_are_named() {
         let graph = parse("%0 = literal [1.0, 2.0] : [2]\n%1 = reshape %0 : [3]\n%2 = reduce sum all %0 : [1]").unwrap();
         let problems = verify(&graph);

@@ -1,6 +1,6 @@
 //! Builds small graphs.
 
-use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Setting, SettingId, Source, UnaryFn};
+use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::{FileId, Span};
 use merge_ir::tir::{Graph, NodeId, Op, OutTensor, Output, Over, SourceId};
 
@@ -139,6 +139,13 @@ impl Build {
         let mut shape = self.graph.shape(inputs[0]).to_vec();
         shape[axis as usize] = inputs.iter().map(|i| self.graph.shape(*i)[axis as usize]).sum();
         self.add(Op::Concat { axis, inputs: inputs.into() }, &shape)
+    }
+
+    /// One result of a routine.
+    pub fn call(&mut self, routine: Routine, result: u32, inputs: &[NodeId]) -> NodeId {
+        let shapes: Vec<&[u64]> = inputs.iter().map(|i| &**self.graph.shape(*i)).collect();
+        let shape = routine.results(&shapes).unwrap().swap_remove(result as usize);
+        self.add(Op::Call { routine: routine.into(), result, inputs: inputs.into() }, &shape)
     }
 
     /// Entries of a tensor joined to one vector.

@@ -3,6 +3,7 @@
 use super::source_data;
 use merge_abi::ReduceFn;
 use merge_ir::tir::{Graph, NodeId, Op, Over};
+use merge_runtime::routines::{self, Array};
 
 /// The entries of every node. Random numbers are those of the kernel interpreter's generator.
 pub fn evaluate(graph: &Graph) -> Vec<Vec<f64>> {
@@ -97,6 +98,11 @@ pub fn evaluate(graph: &Graph) -> Vec<Vec<f64>> {
                         }
                     })
                     .collect()
+            }
+            Op::Call { routine, result, inputs } => {
+                let arrays: Vec<Array<f64>> =
+                    inputs.iter().map(|i| Array { shape: graph.shape(*i), entries: value(i) }).collect();
+                routines::run(routine, &arrays, 0).unwrap().results.swap_remove(*result as usize)
             }
         };
         assert_eq!(result.len() as u64, entries, "{node:?}");

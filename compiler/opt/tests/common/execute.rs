@@ -3,11 +3,12 @@
 use super::evaluate::downwards;
 use super::source_data;
 use merge_abi::{
-    Access, BLOCK, DType, KernelArgs, Loop, Operand, Plan, RandomKey, Read, ReduceFn, RowPhaseKind, ScalarId, ScalarOp, StatId,
-    Step, Target, View,
+    Access, BLOCK, DType, KernelArgs, Loop, Operand, Origin, Plan, RandomKey, Read, ReduceFn, RowPhaseKind, ScalarId, ScalarOp,
+    Sink, StatId, Step, Target, View,
 };
 use merge_ir::kir::{Inst, Kernel, Val, interpret};
 use merge_opt::Compiled;
+use merge_runtime::routines::{self, Array};
 
 /// The f32 entries of every output tensor.
 pub fn execute(compiled: &Compiled) -> Vec<Vec<Vec<f32>>> {
@@ -19,6 +20,7 @@ pub fn execute(compiled: &Compiled) -> Vec<Vec<Vec<f32>>> {
         plan,
         kernels: &compiled.kernels,
         sources,
+        temps: plan.temps.iter().map(|t| vec![f32::NAN; t.len() as usize]).collect(),
         stats: vec![None; plan.stats as usize],
         outputs: outputs.collect(),
     };
@@ -32,6 +34,7 @@ struct Executor<'a> {
     plan: &'a Plan,
     kernels: &'a [Kernel],
     sources: Vec<Vec<f32>>,
+    temps: Vec<Vec<f32>>,
     stats: Vec<Option<f64>>,
     outputs: Vec<Vec<Vec<f32>>>,
 }
@@ -82,16 +85,34 @@ impl Executor<'_> {
                     }
                 }
             }
+            Step::Call { routine, inputs, results, .. } => {
+                let arrays: Vec<Array<f32>> = inputs
+                    .iter()
+                    .map(|t| Array { shape: &self.plan.temps[*t as usize].shape, entries: &self.temps[*t as usize] })
+                    .collect();
+                let outcome = routines::run(routine, &arrays, 0).unwrap();
+                for (to, entries) in results.iter().zip(outcome.results) {
+                    if let Some(to) = to {
+                        self.temps[*to as usize] = entries;
+                    }
+                }
+            }
         }
     }
 
     fn read(&self, read: &Read) -> Vec<f32> {
-        let data = &self.sources[read.source as usize];
+        let data = match read.from {
+            Origin::Source(s) => &self.sources[s as usize],
+            Origin::Temp(t) => &self.temps[t as usize],
+        };
         indices(&read.view).iter().map(|i| data[*i as usize]).collect()
     }
 
     fn write(&mut self, to: &Target, data: &[f32]) {
-        let out = &mut self.outputs[to.output as usize][to.tensor as usize];
+        let out = match to.to {
+            Sink::Output { output, tensor } => &mut self.outputs[output as usize][tensor as usize],
+            Sink::Temp(t) => &mut self.temps[t as usize],
+        };
         let at = indices(&to.view);
         assert_eq!(at.len(), data.len());
         at.iter().zip(data).for_each(|(i, x)| out[*i as usize] = *x);

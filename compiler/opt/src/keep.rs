@@ -1,0 +1,162 @@
+//! Which values live in temporaries.
+//!
+//! Loops compute entries as they stream by; a routine wants whole tensors. So the operands of each call and its
+//! results are kept: a temporary holds them from the step that fills it to the last that reads it. So is whatever
+//! else a loop cannot look at in the way it is asked to (`push_views` says what); kept, it may be looked at in
+//! any order.
+//!
+//! Not here: when temporaries are filled (`fuse`), which number each has (`schedule`).
+
+use crate::cluster::Kept;
+use merge_abi::Routine;
+use merge_ir::tir::{Graph, NodeId, Op, Over};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
+
+/// A routine on kept values, with all results that anybody asks for.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub routine: Rc<Routine>,
+    pub inputs: Rc<[NodeId]>,
+    pub results: Vec<Option<NodeId>>,
+    /// `recipe.merge:3:14`.
+    pub place: String,
+}
+
+/// What is kept of a graph.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    kept: FxHashSet<Kept>,
+    /// By number.
+    pub calls: Vec<Call>,
+    call_of: FxHashMap<NodeId, u32>,
+}
+
+impl Keeping {
+    /// The operands and results of all calls.
+    pub fn new(graph: &Graph) -> Keeping {
+        let mut keeping = Keeping { kept: FxHashSet::default(), calls: Vec::new(), call_of: FxHashMap::default() };
+        let mut known = FxHashMap::default();
+        for (id, node) in graph.nodes() {
+            let Op::Call { routine, result, inputs } = &node.op else { continue };
+            keeping.kept.extend(inputs.iter().chain([&id]).map(|n| Kept::Whole(*n)));
+            let next = keeping.calls.len() as u32;
+            let call = *known.entry((routine, inputs)).or_insert(next);
+            if call == next {
+                let shapes: Vec<&[u64]> = inputs.iter().map(|i| &**graph.shape(*i)).collect();
+                let results = vec![None; routine.results(&shapes).map_or(0, |r| r.len())];
+                let place = graph.places.get(&id).cloned().unwrap_or_default();
+                keeping.calls.push(Call { routine: routine.clone(), inputs: inputs.clone(), results, place });
+            }
+            keeping.calls[call as usize].results[*result as usize] = Some(id);
+            keeping.call_of.insert(id, call);
+        }
+        keeping
+    }
+
+    /// Whether this value is kept.
+    pub fn has(&self, kept: Kept) -> bool {
+        self.kept.contains(&kept)
+    }
+
+    /// What to read for `node` in a loop that fills `filling`, or none if the loop is to compute it.
+    pub fn read_for(&self, node: NodeId, filling: Option<Kept>) -> Option<Kept> {
+        if self.kept.is_empty() || filling == Some(Kept::Rows(node)) {
+            return None;
+        }
+        let read = if filling == Some(Kept::Whole(node)) { Kept::Rows(node) } else { Kept::Whole(node) };
+        self.kept.contains(&read).then_some(read)
+    }
+
+    /// The call that gives a node.
+    pub fn call(&self, node: NodeId) -> Option<u32> {
+        self.call_of.get(&node).copied()
+    }
+}
+
+impl Kept {
+    pub fn node(self) -> NodeId {
+        match self {
+            Kept::Whole(node) | Kept::Rows(node) => node,
+        }
+    }
+
+    /// The shape of the temporary.
+    pub fn shape(self, graph: &Graph) -> Rc<[u64]> {
+        match (self, &graph.node(self.node()).op) {
+            (Kept::Rows(_), Op::Reduce { input, .. } | Op::Kth { input, .. }) => graph.shape(*input).clone(),
+            _ => graph.shape(self.node()).clone(),
+        }
+    }
+}
+
+/// How many passes must come before a value can be had; see [`Levels::of`].
+#[derive(Debug, Default)]
+pub(crate) struct Levels {
+    number: Vec<u32>,
+    whole: Vec<u32>,
+    rows: Vec<u32>,
+    value: Vec<u32>,
+}
+
+impl Levels {
+    /// The level of a statistic or temporary is one above the levels of all it needs; that of another value is
+    /// the highest of what it needs.
+    pub fn of(graph: &Graph, keeping: &Keeping) -> Levels {
+        let n = graph.len();
+        let mut l = Levels { number: vec![0; n], whole: vec![0; n], rows: vec![0; n], value: vec![0; n] };
+        for (id, node) in graph.nodes() {
+            let at = id.0 as usize;
+            let mut level = 0;
+            node.op.each_operand(|o| level = level.max(l.value[o.0 as usize]));
+            if over_all(&node.op) {
+                level += 1;
+                l.number[at] = level;
+            }
+            if keeping.has(Kept::Rows(id)) {
+                level += 1;
+                l.rows[at] = level;
+            }
+            if keeping.has(Kept::Whole(id)) {
+                level += 1;
+                l.whole[at] = level;
+            }
+            if is_entry(graph, id) {
+                level += 1;
+            }
+            if !over_all(&node.op) {
+                l.number[at] = level;
+            }
+            l.value[at] = level;
+        }
+        l
+    }
+
+    /// Of a scalar, or of the selection of a mask.
+    pub fn number(&self, node: NodeId) -> u32 {
+        self.number[node.0 as usize]
+    }
+
+    /// Of a temporary.
+    pub fn kept(&self, kept: Kept) -> u32 {
+        match kept {
+            Kept::Whole(node) => self.whole[node.0 as usize],
+            Kept::Rows(node) => self.rows[node.0 as usize],
+        }
+    }
+}
+
+fn over_all(op: &Op) -> bool {
+    match op {
+        Op::Reduce { over, .. } | Op::Kth { over, .. } | Op::TopMask { over, .. } => *over == Over::All,
+        _ => false,
+    }
+}
+
+/// Whether a scalar is an entry of a tensor rather than a formula or a statistic.
+pub(crate) fn is_entry(graph: &Graph, node: NodeId) -> bool {
+    let n = graph.node(node);
+    let formula = matches!(n.op, Op::Const(_) | Op::Setting(_) | Op::Unary(..) | Op::Binary(..) | Op::Select(..));
+    let statistic = matches!(n.op, Op::Reduce { over: Over::All, .. } | Op::Kth { over: Over::All, .. });
+    n.shape.is_empty() && !formula && !statistic
+}

@@ -1,0 +1,160 @@
+//! Routines on whole tensors: their operands and results live in temporaries, which loops read like any tensor.
+
+mod common;
+
+use common::{Build, check};
+use merge_abi::{BinaryFn, Origin, Plan, ReduceFn, Routine, Sink, Step, UnaryFn};
+use merge_ir::tir::Over;
+
+const ORDER: Routine = Routine::SortIndex { largest_first: false };
+
+/// A letter for each step; those that fill temporaries in capitals.
+fn steps(plan: &Plan) -> String {
+    let letter = |s: &Step| match s {
+        Step::Copy { to, .. } if matches!(to.to, Sink::Temp(_)) => 'C',
+        Step::Copy { .. } => 'c',
+        Step::Map { to, .. } if matches!(to.to, Sink::Temp(_)) => 'M',
+        Step::Map { .. } => 'm',
+        Step::Reduce { .. } => 'r',
+        Step::Select { .. } => 's',
+        Step::Call { .. } => 'X',
+    };
+    plan.steps.iter().map(letter).collect()
+}
+
+#[test]
+fn a_product_of_formulas_is_a_call_and_its_result_an_operand() {
+    let mut b = Build::default();
+    let (x, y, z) = (b.load(0, "x", &[4, 6]), b.load(1, "y", &[4, 6]), b.load(2, "z", &[4, 4]));
+    let turned = b.transpose(y);
+    let sum = b.bin(BinaryFn::Add, x, y);
+    let product = b.call(Routine::MatMul, 0, &[sum, turned]);
+    let out = b.bin(BinaryFn::Add, z, product);
+    b.save("w", out);
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "MCXm");
+    assert_eq!(compiled.plan.temps.len(), 3);
+}
+
+#[test]
+fn results_may_be_seen_through_views_and_chained() {
+    let mut b = Build::default();
+    let (x, y) = (b.load(0, "x", &[4, 6]), b.load(1, "y", &[6, 5]));
+    let product = b.call(Routine::MatMul, 0, &[x, y]);
+    let sorted = b.call(Routine::Sort { largest_first: true }, 0, &[product]);
+    let turned = b.transpose(sorted);
+    let part = b.slice(turned, &[1, 1], &[3, 2]);
+    let joined = b.concat(0, &[part, part]);
+    let flat = b.reshape(joined, &[12]);
+    let last = b.load(2, "v", &[12]);
+    let out = b.bin(BinaryFn::Sub, flat, last);
+    b.save("w", out);
+    b.save("raw", sorted);
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "CCXXmmc");
+}
+
+#[test]
+fn results_of_one_call_are_one_step_and_those_nobody_wants_are_none() {
+    let mut b = Build::default();
+    let x = b.load(0, "x", &[6, 2]);
+    let rank = |b: &mut Build, result| b.call(Routine::Svd { rank: 2 }, result, &[x]);
+    let (u, s) = (rank(&mut b, 0), rank(&mut b, 1));
+    b.save("s", s);
+    b.save("u", u);
+    let compiled = common::compile(&b.graph);
+    assert_eq!(steps(&compiled.plan), "CXcc");
+    let Step::Call { results, .. } = &compiled.plan.steps[1] else { panic!() };
+    assert!(matches!(results[..], [Some(_), Some(_), None]), "{results:?}");
+}
+
+#[test]
+fn statistics_of_results_and_results_of_statistics_wait_for_each_other() {
+    let mut b = Build::default();
+    let (x, y) = (b.load(0, "x", &[4, 6]), b.load(1, "y", &[6, 4]));
+    let norm = b.dot(Over::All, x, x);
+    let scaled = b.bin(BinaryFn::Div, x, norm);
+    let product = b.call(Routine::MatMul, 0, &[scaled, y]);
+    let total = b.reduce(ReduceFn::Sum, Over::All, product);
+    let k = b.num(3.0);
+    let top = b.top(Over::All, product, k);
+    let kept = b.bin(BinaryFn::Mul, top, product);
+    let again = b.bin(BinaryFn::Mul, kept, total);
+    let square = b.call(Routine::MatMul, 0, &[again, product]);
+    b.save("w", square);
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "rMCXrsMXc");
+}
+
+#[test]
+fn scalars_go_in_and_come_out() {
+    let mut b = Build::default();
+    let x = b.load(0, "x", &[9]);
+    let best = b.call(Routine::ArgMax, 0, &[x]);
+    let best = b.reshape(best, &[]);
+    // One place for each of no rows: the entry at the place, which has no axes either.
+    let two = b.setting("two", 2.0);
+    let place = b.bin(BinaryFn::Min, best, two);
+    let entry = b.call(Routine::TakeAlong, 0, &[x, place]);
+    let sum = b.bin(BinaryFn::Add, best, entry);
+    let out = b.bin(BinaryFn::Mul, x, sum);
+    b.save("w", out);
+    b.save("best", best);
+    check(&b.graph);
+}
+
+#[test]
+fn a_permutation_serves_several_tensors_and_is_found_once() {
+    let mut b = Build::default();
+    let x = b.load(0, "x", &[5]);
+    let order = b.call(ORDER, 0, &[x]);
+    for name in ["a", "b", "c"] {
+        let w = b.load(1, name, &[5, 3]);
+        let taken = b.call(Routine::Take { axis: 0 }, 0, &[w, order]);
+        let out = b.un(UnaryFn::Neg, taken);
+        b.save(name, out);
+    }
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "CCXXmCXmCXm");
+    let calls = compiled.plan.steps.iter().filter(|s| matches!(s, Step::Call { routine: Routine::SortIndex { .. }, .. })).count();
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn temporaries_die_before_the_next_branch_fills_its_own() {
+    // The sum of two chains: the first chain is down to its end before the second begins.
+    let mut b = Build::default();
+    let chain = |b: &mut Build, c: u32| {
+        let (x, y) = (b.load(c, "x", &[4, 8]), b.load(c, "y", &[8, 4]));
+        let product = b.call(Routine::MatMul, 0, &[x, y]);
+        let sorted = b.call(Routine::Sort { largest_first: true }, 0, &[product]);
+        b.call(Routine::CumSum, 0, &[sorted])
+    };
+    let (one, two) = (chain(&mut b, 0), chain(&mut b, 1));
+    let sum = b.bin(BinaryFn::Add, one, two);
+    b.save("w", sum);
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "CCXXXCCXXXm");
+    let Some(Step::Map { body, .. }) = compiled.plan.steps.last() else { panic!() };
+    let temps = body.operands.iter().filter(|o| matches!(o, merge_abi::Operand::Dense(r) if matches!(r.from, Origin::Temp(_))));
+    assert_eq!(temps.count(), 2);
+}
+
+#[test]
+fn a_statistic_over_the_results_of_all_layers_reads_each_once() {
+    let mut b = Build::default();
+    let products: Vec<_> = (0..3)
+        .map(|c| {
+            let (x, y) = (b.load(c, "x", &[4, 4]), b.load(c, "y", &[4, 4]));
+            b.call(Routine::MatMul, 0, &[x, y])
+        })
+        .collect();
+    let all = b.flat(&products);
+    let norm = b.dot(Over::All, all, all);
+    for (c, product) in products.iter().enumerate() {
+        let out = b.bin(BinaryFn::Div, *product, norm);
+        b.save(&format!("w{c}"), out);
+    }
+    let compiled = check(&b.graph);
+    assert_eq!(steps(&compiled.plan), "CCXCCXCCXrmmm");
+}
