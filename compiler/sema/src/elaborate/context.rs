@@ -24,6 +24,23 @@ use std::rc::Rc;
 /// The most entries of a tensor that a routine gives; above it, products of dims could overflow.
 const LARGEST: u64 = 1 << 48;
 
+/// The longest axis whose places are entries: above it, f32 skips ints.
+const MOST_PLACES: u64 = 1 << 24;
+
+/// The length of the axis whose places a routine takes or gives; 0 if it has none.
+fn places_of(routine: &Routine, inputs: &[&[u64]]) -> u64 {
+    let first = inputs.first().copied().unwrap_or(&[]);
+    match routine {
+        Routine::SortIndex { .. } | Routine::Rank { .. } | Routine::ArgMax | Routine::TakeAlong | Routine::Indices { .. } => {
+            first.last().copied().unwrap_or(0)
+        }
+        Routine::Take { axis } => first[*axis as usize],
+        Routine::Scatter { len, .. } => *len,
+        Routine::Permutation { n, .. } => *n,
+        _ => 0,
+    }
+}
+
 /// The state of one elaboration.
 pub struct Cx<'p> {
     pub graph: Graph,
@@ -454,6 +471,14 @@ impl<'p> Cx<'p> {
             Ok(results) => results,
             Err(misfit) => return Err(self.error(BAD_SHAPE, misfit, span, "")),
         };
+        let places = places_of(&routine, &borrowed);
+        if places > MOST_PLACES {
+            let message =
+                format!("`{}` counts {places} places, and entries are exact up to {MOST_PLACES} = 2^24", routine.name());
+            let d = Diagnostic::new(BAD_SHAPE, message, span, format!("{places} places"))
+                .help("go through rows or blocks of the tensor instead of all of it: `over: rows`, `x[0..n, ..]`");
+            return Err(self.report(d));
+        }
         if results.iter().any(|s| s.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).is_none_or(|n| n > LARGEST)) {
             let message = format!("`{}` would make a tensor larger than any memory", routine.name());
             return Err(self.error(BAD_SHAPE, message, span, ""));

@@ -104,6 +104,10 @@ fn orders() {
     assert_eq!(tensor(&format!("argmax({X}, over: cols)")), (vec![1, 3], vec![0.0, 1.0, 0.0]));
     assert_eq!(number("argmax(w) + sort(3.0) + sort_index(w) + cumsum(4)"), 7.0);
     fails("argmax(reshape(iota(0), [0]))", "E2503", "without entries");
+    fails("argmax(iota(16777217))", "E2503", "`argmax` counts 16777217 places");
+    fails("take(iota(16777217), [0], axis: 0)", "E2503", "exact up to 16777216");
+    fails("scatter(iota(2), [0, 1], axis: 0, len: 16777217)", "E2503", "16777217 places");
+    fails("permutation(16777217)", "E2503", "16777217 places");
     fails("sort(base[\"m\"], largest_first: 1)", "E2001", "`true` or `false`");
     fails("cumsum([base[\"v\"]])", "E2001", "a list of 1 tensor");
 }
