@@ -48,6 +48,8 @@ pub(crate) enum Job<'p> {
     Reduce(ReduceJob<'p>),
     Select(Box<SelectJob<'p>>),
     Call(CallJob<'p>),
+    /// A call whose result is computed where it is read.
+    Nothing,
 }
 
 impl<'p> Job<'p> {
@@ -83,6 +85,7 @@ impl<'p> Job<'p> {
             Step::Reduce { parts, results } => {
                 launches(parts, scalars, temps)?.map(|launches| Job::Reduce(ReduceJob::new(launches, results)))
             }
+            Step::Call { .. } if temps.skips(index) => Some(Job::Nothing),
             Step::Call { routine, inputs, results, place } => {
                 CallJob::new(setup, temps, routine, inputs, results, place).map(|job| {
                     temps.begin_call(index);
@@ -104,6 +107,7 @@ impl<'p> Job<'p> {
             Job::Reduce(job) => job.tiles.last().copied().unwrap_or(0),
             Job::Select(job) => job.first_round(),
             Job::Call(_) => 1,
+            Job::Nothing => 0,
         }
     }
 
@@ -118,6 +122,7 @@ impl<'p> Job<'p> {
             Job::Reduce(job) => job.run(world, bench, task),
             Job::Select(job) => job.run(world, bench, task),
             Job::Call(job) => job.run(world),
+            Job::Nothing => Ok(()),
         }
     }
 
@@ -127,7 +132,7 @@ impl<'p> Job<'p> {
     /// Of the world.
     pub fn finish(&self, world: &World<'_>, bench: &mut Bench) -> Result<Next, Error> {
         match self {
-            Job::Copy(_) | Job::Map(_) => Ok(Next::Done(Found::default())),
+            Job::Copy(_) | Job::Map(_) | Job::Nothing => Ok(Next::Done(Found::default())),
             Job::Reduce(job) => Ok(Next::Done(Found { stats: job.results(), ..Found::default() })),
             Job::Select(job) => job.finish(world, bench),
             Job::Call(job) => Ok(Next::Done(Found { temps: job.results(), ..Found::default() })),

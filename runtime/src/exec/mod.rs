@@ -16,6 +16,7 @@ mod inputs;
 mod job;
 mod launch;
 mod notes;
+mod product;
 mod reader;
 mod schedule;
 mod select;
@@ -197,16 +198,11 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         select_bytes: shares.select,
     };
     let world = World { setup: &setup, writer: &writer, totals: &totals };
-    let weights: Vec<u64> = plan.steps.iter().map(|s| Traffic::of(plan, s).weight).collect();
+    let temps = Temps::new(plan, options.memory);
+    let weight = |(index, step)| if temps.skips(index) { 0 } else { Traffic::of(plan, step).weight };
+    let weights: Vec<u64> = plan.steps.iter().enumerate().map(weight).collect();
     progress.start(weights.iter().sum());
-    let schedule = Schedule::new(
-        &world,
-        Scalars::new(plan, settings),
-        Temps::new(plan, options.memory),
-        progress,
-        weights,
-        options.stop.as_deref(),
-    );
+    let schedule = Schedule::new(&world, Scalars::new(plan, settings), temps, progress, weights, options.stop.as_deref());
     std::thread::scope(|scope| {
         for _ in 1..shares.threads {
             scope.spawn(|| schedule.work());

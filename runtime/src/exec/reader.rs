@@ -4,6 +4,7 @@ use super::{
     buffer::Buffer,
     inputs::Inputs,
     launch::Setup,
+    product::Product,
     temps::{Memory, Temps},
     view::{copy_view, read_view},
 };
@@ -21,6 +22,7 @@ pub(crate) struct Reader {
 enum From {
     Source(usize),
     Temp(Arc<Memory>),
+    Product(Product),
 }
 
 impl Reader {
@@ -28,7 +30,10 @@ impl Reader {
     pub fn new(setup: &Setup<'_>, temps: &Temps<'_>, read: &Read) -> Option<Reader> {
         let from = match read.from {
             Origin::Source(source) => From::Source(source as usize),
-            Origin::Temp(temp) => From::Temp(temps.filled(temp)?),
+            Origin::Temp(temp) => match temps.factors(temp) {
+                Some(f) => From::Product(Product::new(f, temps.filled(f.left)?, temps.filled(f.right)?, &read.view)),
+                None => From::Temp(temps.filled(temp)?),
+            },
         };
         Some(Reader { from, view: read.view.simplified(), dtype: dtype(setup.plan, read.from) })
     }
@@ -37,7 +42,7 @@ impl Reader {
     pub fn source(&self) -> Option<usize> {
         match self.from {
             From::Source(source) => Some(source),
-            From::Temp(_) => None,
+            From::Temp(_) | From::Product(_) => None,
         }
     }
 
@@ -50,6 +55,13 @@ impl Reader {
         match &self.from {
             From::Temp(memory) => {
                 copy_view(&self.view, size, start, out, memory.bytes())?;
+                Ok(0)
+            }
+            From::Product(product) => {
+                // SAFETY: any bits are an f32.
+                let (before, entries, after) = unsafe { out.align_to_mut::<f32>() };
+                assert!(before.is_empty() && after.is_empty(), "a tile's buffers are aligned");
+                product.read(start, entries);
                 Ok(0)
             }
             From::Source(source) => {

@@ -5,6 +5,7 @@
 //! Temporaries are not part of `--memory`'s buffers, but a step that would make more of them waits while
 //! those that live already fill that much, unless it is the front of the plan, which may always go on.
 
+use super::product::Factors;
 use crate::{Error, output::human, routines};
 use merge_abi::{Loop, Operand, Origin, Plan, Sink, Step, Temp};
 use std::{
@@ -85,6 +86,8 @@ pub(crate) struct Uses {
     pub writes: Vec<u32>,
     /// Bytes of memory that a call needs besides.
     pub scratch: u64,
+    /// Whether it is a call whose result is not held.
+    pub skipped: bool,
 }
 
 impl Uses {
@@ -115,11 +118,27 @@ impl Uses {
                 uses.scratch = routines::scratch(routine, &shapes);
             }
         }
-        for list in [&mut uses.reads, &mut uses.writes] {
+        uses.settle();
+        uses
+    }
+
+    /// The same where some temporaries are products that are not held: who reads one reads its factors.
+    fn without(mut self, products: &[Option<Factors>]) -> Uses {
+        if self.writes.iter().any(|t| products[*t as usize].is_some()) {
+            // The call that would make it, which has this one result.
+            return Uses { skipped: true, ..Uses::default() };
+        }
+        let held = |t: &u32| products[*t as usize].map_or_else(|| vec![*t], |f| vec![f.left, f.right]);
+        self.reads = self.reads.iter().flat_map(held).collect();
+        self.settle();
+        self
+    }
+
+    fn settle(&mut self) {
+        for list in [&mut self.reads, &mut self.writes] {
             list.sort_unstable();
             list.dedup();
         }
-        uses
     }
 
     fn read(&mut self, from: Origin) {
@@ -141,6 +160,8 @@ pub(crate) struct Temps<'p> {
     /// By step.
     uses: Vec<Uses>,
     all: Vec<Life>,
+    /// By temporary that is not held.
+    products: Vec<Option<Factors>>,
     /// Bytes of those that live, and of what calls need besides.
     live: u64,
     /// What look-ahead may fill.
@@ -158,7 +179,8 @@ struct Life {
 impl<'p> Temps<'p> {
     /// Nothing lives yet. `limit` is in bytes.
     pub fn new(plan: &'p Plan, limit: u64) -> Temps<'p> {
-        let uses: Vec<Uses> = plan.steps.iter().map(|s| Uses::of(plan, s)).collect();
+        let products = Factors::find(plan);
+        let uses: Vec<Uses> = plan.steps.iter().map(|s| Uses::of(plan, s).without(&products)).collect();
         let mut all: Vec<Life> =
             plan.temps.iter().map(|_| Life { writers: 0, readers: 0, memory: None, counted: false }).collect();
         for uses in &uses {
@@ -169,7 +191,7 @@ impl<'p> Temps<'p> {
         for life in all.iter_mut().filter(|l| l.writers == 0) {
             life.memory = Some(Arc::new(Memory::of(Vec::new())));
         }
-        Temps { plan, uses, all, live: 0, limit }
+        Temps { plan, uses, all, products, live: 0, limit }
     }
 
     /// Whether everything that a step reads is complete.
@@ -183,6 +205,16 @@ impl<'p> Temps<'p> {
         let fresh = uses.writes.iter().filter(|t| !self.all[**t as usize].counted);
         let more = fresh.map(|t| self.plan.temps[*t as usize].bytes()).sum::<u64>() + uses.scratch;
         more == 0 || self.live + more <= self.limit
+    }
+
+    /// What to compute a temporary from that is not held.
+    pub fn factors(&self, temp: u32) -> Option<Factors> {
+        self.products[temp as usize]
+    }
+
+    /// Whether a step is a call that nobody needs.
+    pub fn skips(&self, step: usize) -> bool {
+        self.uses[step].skipped
     }
 
     /// A temporary that is complete.
@@ -224,7 +256,7 @@ impl<'p> Temps<'p> {
         for (temp, entries) in results {
             self.all[temp as usize].memory = Some(Arc::new(Memory::of(entries)));
         }
-        let Uses { reads, writes, scratch } = std::mem::take(&mut self.uses[step]);
+        let Uses { reads, writes, scratch, .. } = std::mem::take(&mut self.uses[step]);
         self.live -= scratch;
         let mut complete = false;
         for temp in &writes {

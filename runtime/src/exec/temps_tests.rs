@@ -2,7 +2,7 @@
 
 use super::{
     temps::{Memory, Temps},
-    tests::{flat, floats, info, options, out_tensor, output, target, tensor},
+    tests::{Count, flat, floats, info, options, out_tensor, output, target, tensor},
     *,
 };
 use crate::{Kind, progress::Silent, testing::Temp as Folder};
@@ -96,6 +96,32 @@ fn plan(folder: &Folder) -> Plan {
     plan
 }
 
+/// The same with a second call that reads each product, so that it must be held.
+fn held(mut plan: Plan) -> Plan {
+    for chain in (0..CHAINS).rev() {
+        let place = "t.merge:1:2".to_owned();
+        let call = Step::Call { routine: Routine::CumSum, inputs: vec![3 * chain as u32 + 2], results: vec![None], place };
+        plan.steps.insert(6 * chain + 4, call);
+    }
+    plan
+}
+
+#[test]
+fn products_of_short_inner_length_are_not_held() {
+    let folder = Folder::new("factors");
+    let plan = plan(&folder);
+    let temps = Temps::new(&plan, 0);
+    for chain in 0..CHAINS {
+        // Read twice, so 128 is the longest.
+        let short = shape(chain)[1] <= 128;
+        assert_eq!(temps.skips(6 * chain + 3), short, "{chain}");
+        assert_eq!(temps.factors(3 * chain as u32 + 2).is_some(), short);
+    }
+    let held = held(plan);
+    let temps = Temps::new(&held, 0);
+    assert!((0..held.steps.len()).all(|step| !temps.skips(step)));
+}
+
 #[test]
 fn chains_of_maps_and_calls_give_the_same_bytes_whatever_runs_them() {
     let folder = Folder::new("temps");
@@ -103,10 +129,14 @@ fn chains_of_maps_and_calls_give_the_same_bytes_whatever_runs_them() {
     let out = folder.path().join("out");
     let mut first: Option<Vec<Vec<u8>>> = None;
     for (threads, memory) in [(1, 1 << 30), (2, 4 << 20), (7, 64 << 20), (7, 4 << 20)] {
-        run(&plan, &[twice as KernelFn], &options(&folder, threads, memory), &Silent).unwrap();
-        let all: Vec<Vec<u8>> = plan.outputs[0].tensors.iter().map(|t| tensor(&out, &t.name)).collect();
-        assert!(*first.get_or_insert_with(|| all.clone()) == all, "{threads} {memory}");
-        fs::remove_dir_all(&out).unwrap();
+        for plan in [&plan, &held(plan.clone())] {
+            let count = Count::default();
+            run(plan, &[twice as KernelFn], &options(&folder, threads, memory), &count).unwrap();
+            count.is_complete();
+            let all: Vec<Vec<u8>> = plan.outputs[0].tensors.iter().map(|t| tensor(&out, &t.name)).collect();
+            assert!(*first.get_or_insert_with(|| all.clone()) == all, "{threads} {memory}");
+            fs::remove_dir_all(&out).unwrap();
+        }
     }
     let all: Vec<Vec<f32>> = first.unwrap().iter().map(|bytes| floats(bytes)).collect();
     for chain in 0..CHAINS {
@@ -124,7 +154,7 @@ fn chains_of_maps_and_calls_give_the_same_bytes_whatever_runs_them() {
 #[test]
 fn temporaries_live_from_their_first_writer_to_their_last_reader() {
     let folder = Folder::new("lives");
-    let plan = plan(&folder);
+    let plan = held(plan(&folder));
     let [m, n] = shape(0);
     let bytes = |entries: u64| 4 * entries;
     let mut temps = Temps::new(&plan, bytes(2 * m * n));
@@ -137,14 +167,14 @@ fn temporaries_live_from_their_first_writer_to_their_last_reader() {
     assert!(temps.end(1, vec![]));
     temps.filling(1).unwrap();
     assert!(temps.end(2, vec![]) && temps.ready(3) && !temps.ready(4));
-    assert!(!temps.may_look_ahead(3) && !temps.may_look_ahead(6), "the limit is reached");
+    assert!(!temps.may_look_ahead(3) && !temps.may_look_ahead(7), "the limit is reached");
     temps.begin_call(3);
     assert!(temps.end(3, vec![(2, vec![0.0; (m * m) as usize])]));
     assert!(temps.filled(0).is_none() && temps.filled(1).is_none(), "their last reader is done");
-    assert!(temps.ready(4) && temps.ready(5));
-    assert!(!temps.end(4, vec![]) && temps.filled(2).is_some());
+    assert!(temps.ready(4) && temps.ready(5) && temps.ready(6));
+    assert!(!temps.end(6, vec![]) && !temps.end(4, vec![]) && temps.filled(2).is_some());
     assert!(!temps.end(5, vec![]) && temps.filled(2).is_none());
-    assert!(temps.may_look_ahead(6));
+    assert!(temps.may_look_ahead(7));
 }
 
 #[test]
@@ -218,9 +248,47 @@ fn a_fault_of_a_routine_names_its_place_and_leaves_nothing() {
 }
 
 #[test]
+fn decompositions_of_low_rank_tell_what_they_leave_out() {
+    let folder = Folder::new("residual");
+    let mut plan = plan(&folder);
+    plan.steps.truncate(0);
+    plan.temps.clear();
+    plan.outputs[0].tensors.truncate(0);
+    for (chain, rank) in [(0u32, 2), (1, 3), (3, 1)] {
+        let [m, n] = shape(chain as usize);
+        let t = plan.temps.len() as u32;
+        plan.temps.extend([vec![m, n], vec![rank]].map(|shape| Temp { shape }));
+        plan.steps.push(Step::Copy {
+            from: Read { from: Origin::Source(chain), view: View::whole(m * n) },
+            to: Target { to: Sink::Temp(t), view: View::whole(m * n) },
+        });
+        plan.steps.push(Step::Call {
+            routine: Routine::Svd { rank },
+            inputs: vec![t],
+            results: vec![None, Some(t + 1), None],
+            place: "t.merge:3:14".into(),
+        });
+        plan.steps.push(Step::Copy {
+            from: Read { from: Origin::Temp(t + 1), view: View::whole(rank) },
+            to: target(plan.outputs[0].tensors.len() as u32, rank),
+        });
+        plan.outputs[0].tensors.push(out_tensor(&format!("s{chain}"), DType::F32, &[rank]));
+    }
+    let summary = run(&plan, &[twice as KernelFn], &options(&folder, 2, 1 << 30), &Silent).unwrap();
+    // The row has full rank, and so nothing to tell.
+    assert_eq!(summary.notes.len(), 1);
+    let note = &summary.notes[0];
+    assert!(note.starts_with("t.merge:3:14 keeps 2 to 3 of 61 to 62 directions of 2 matrices; largest residual "), "{note}");
+    assert!(summary.text().contains(note));
+    let s = floats(&tensor(&folder.path().join("out"), "s3"));
+    let norm = entries(3).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    assert!((f64::from(s[0]) - norm).abs() < 1e-6 * norm);
+}
+
+#[test]
 fn the_estimate_tells_what_temporaries_take() {
     let folder = Folder::new("temps-estimate");
-    let plan = plan(&folder);
+    let plan = held(plan(&folder));
     let one = |threads| estimate(&plan, 1 << 30, Some(threads)).unwrap().temporaries;
     let of = |c: usize| 4 * (2 * shape(c)[0] * shape(c)[1] + shape(c)[0] * shape(c)[0]);
     let largest = (0..CHAINS).map(of).max().unwrap();

@@ -463,22 +463,33 @@ fn an_interrupted_run_leaves_nothing() {
 
 #[test]
 fn progress_reaches_its_total() {
-    struct Count(AtomicU64, AtomicU64);
-    impl Progress for Count {
-        fn start(&self, total: u64) {
-            self.0.store(total, Ordering::Relaxed);
-        }
-        fn advance(&self, bytes: u64) {
-            self.1.fetch_add(bytes, Ordering::Relaxed);
-        }
-        fn finish(&self) {}
-    }
     let temp = Temp::new("progress");
     inputs(&temp, false);
     let (plan, kernels) = plan(None);
-    let count = Count(AtomicU64::new(0), AtomicU64::new(0));
+    let count = Count::default();
     run(&plan, &kernels, &options(&temp, 2, 1 << 30), &count).unwrap();
-    assert_eq!(count.0.load(Ordering::Relaxed), count.1.load(Ordering::Relaxed));
+    count.is_complete();
+}
+
+/// What was announced, and what was told.
+#[derive(Default)]
+pub(super) struct Count(AtomicU64, AtomicU64);
+
+impl Progress for Count {
+    fn start(&self, total: u64) {
+        self.0.store(total, Ordering::Relaxed);
+    }
+    fn advance(&self, bytes: u64) {
+        self.1.fetch_add(bytes, Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+}
+
+impl Count {
+    pub fn is_complete(&self) {
+        assert!(self.0.load(Ordering::Relaxed) > 0);
+        assert_eq!(self.0.load(Ordering::Relaxed), self.1.load(Ordering::Relaxed));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod tests;
 
 use crate::rng;
 use merge_abi::Routine;
+pub(crate) use product::Part;
 
 /// A tensor that a routine reads, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +53,20 @@ impl Fault {
     }
 }
 
+/// The first entry of a matrix, and how far rows and columns are apart.
+type Strides<T> = (*const T, (isize, isize));
+
 /// A number that routines compute with: f32 in a run, f64 in the reference interpreter.
 pub trait Entry: Copy + Default + PartialOrd + std::ops::Add<Output = Self> + 'static {
     fn to_f64(self) -> f64;
     fn from_f64(x: f64) -> Self;
     /// As IEEE 754's total order does, but for the zeros, which are equal, and NaN, which comes last whatever its sign.
     fn order(self, other: Self) -> std::cmp::Ordering;
-    /// `c [m, n] = a [m, k] b [k, n]`, all row-major.
-    fn matmul(m: usize, k: usize, n: usize, a: &[Self], b: &[Self], c: &mut [Self]);
+    /// `c [m, n] = a [m, k] b [k, n]`, the first two with strides of rows and columns, `c` row-major.
+    ///
+    /// # Safety
+    /// Every entry of `a` and `b` may be read and every entry of `c` be written, and `c` overlaps neither.
+    unsafe fn gemm(size: (usize, usize, usize), a: Strides<Self>, b: Strides<Self>, c: *mut Self);
 }
 
 /// Computes a routine. `seed` is the run's, which random numbers add to the stated one.
@@ -179,14 +186,10 @@ macro_rules! entry {
                 self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
             }
 
-            fn matmul(m: usize, k: usize, n: usize, a: &[$t], b: &[$t], c: &mut [$t]) {
-                assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "matrices of these shapes");
-                let (rows_a, rows_b) = (k as isize, n as isize);
-                // SAFETY: the three matrices lie in their slices, as was just checked, and `c` overlaps none.
-                unsafe {
-                    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-                    matrixmultiply::$gemm(m, k, n, 1.0, a, rows_a, 1, b, rows_b, 1, 0.0, c, rows_b, 1);
-                }
+            unsafe fn gemm((m, k, n): (usize, usize, usize), a: Strides<$t>, b: Strides<$t>, c: *mut $t) {
+                let ((a, (ra, ca)), (b, (rb, cb))) = (a, b);
+                // SAFETY: the caller's promise.
+                unsafe { matrixmultiply::$gemm(m, k, n, 1.0, a, ra, ca, b, rb, cb, 0.0, c, n as isize, 1) };
             }
         }
     };

@@ -99,6 +99,25 @@ fn a_product_is_one() {
 }
 
 #[test]
+fn a_product_in_parts_has_the_entries_of_the_whole() {
+    for (m, k, n) in [(37, 16, 45), (9, 255, 20), (33, 600, 31)] {
+        let a: Vec<f32> = random(m * k, 3).iter().map(|x| *x as f32).collect();
+        let b: Vec<f32> = random(k * n, 4).iter().map(|x| *x as f32).collect();
+        let whole = call(&Routine::MatMul, &[(&[m, k], &a), (&[k, n], &b)]).unwrap().results.remove(0);
+        let [m, k, n] = [m, k, n].map(|x| x as usize);
+        for (i, j, tall, wide) in [(0, 0, 1, 1), (5, 7, 1, 13), (8, 0, m - 8, n), (3, n - 9, 5, 9)] {
+            let (mut part, mut turned) = (vec![0.0; tall * wide], vec![0.0; tall * wide]);
+            Part { m: tall, k, n: wide, out: &mut part }.product((&a, i * k, (k, 1)), (&b, j, (n, 1)));
+            Part { m: wide, k, n: tall, out: &mut turned }.product((&b, j, (1, n)), (&a, i * k, (1, k)));
+            for (r, c) in (0..tall).flat_map(|r| (0..wide).map(move |c| (r, c))) {
+                let want = whole[(i + r) * n + j + c].to_bits();
+                assert_eq!((part[r * wide + c].to_bits(), turned[c * tall + r].to_bits()), (want, want));
+            }
+        }
+    }
+}
+
+#[test]
 fn singular_vectors_and_values() {
     for (m, n, x) in matrices() {
         let short = m.min(n);
