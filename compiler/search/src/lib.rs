@@ -7,6 +7,19 @@
 //! Invariants: what is proposed is a function of the space, the settings, the seed and the results so far, and of nothing
 //! else (no clock, no thread, no map order), which is what makes a journal enough to go on from.
 
+pub mod algorithms;
+mod encode;
+pub mod engine;
+mod rng;
+pub mod searcher;
+mod seen;
+pub mod settings;
 pub mod space;
+pub mod surrogate;
+mod vary;
 
+pub use rng::Rng;
+pub use searcher::{Known, Proposal, Searcher, Trial};
+pub use seen::Seen;
+pub use settings::{Algorithm, Goal};
 pub use space::{Assignment, Decision, Domain, Misfit, Size, Slot, Space, SpaceBuilder, SpaceError, Then, Tree, TreeId, Value};

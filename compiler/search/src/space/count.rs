@@ -137,7 +137,8 @@ impl Space {
                 }
                 Node::Decide { slot, domain, default, then } => {
                     let (path, domain) = (self.path(*slot), &self.domains[*domain as usize]);
-                    let decision = Decision { slot: *slot, path, domain, default: default.as_ref() };
+                    let structural = matches!(then, Branch::Each(_));
+                    let decision = Decision { slot: *slot, path, domain, default: default.as_ref(), structural };
                     let (value, next) = match then {
                         Branch::Same(next) => {
                             let base = &self.counts[*next as usize];

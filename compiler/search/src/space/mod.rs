@@ -76,6 +76,8 @@ pub struct Decision<'a> {
     pub path: &'a str,
     pub domain: &'a Domain,
     pub default: Option<&'a Value>,
+    /// Does it depend on the answer what is asked next?
+    pub structural: bool,
 }
 
 /// A search space. Made by [`SpaceBuilder::finish`] or read by serde, which checks it again.

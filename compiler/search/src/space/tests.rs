@@ -285,3 +285,11 @@ fn a_walk_of_a_very_large_space_is_quick() {
     let per_walk = start.elapsed() / 200;
     assert!(per_walk.as_millis() < 20, "unoptimised: {per_walk:?}");
 }
+
+/// One candidate in the first arm, ten in the second.
+pub(crate) fn skewed() -> Space {
+    let mut b = SpaceBuilder::new();
+    let (unit, ten) = (b.unit(), list(&mut b, "ten", 10));
+    let root = b.arms("arm", [("one", unit), ("ten", ten)], None);
+    b.finish(root).unwrap()
+}

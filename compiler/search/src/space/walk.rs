@@ -103,7 +103,8 @@ impl Space {
                 Node::All(parts) => work.extend(parts.iter().rev()),
                 Node::Decide { slot, domain, default, then } => {
                     let domain = &self.domains[*domain as usize];
-                    let decision = Decision { slot: *slot, path: self.path(*slot), domain, default: default.as_ref() };
+                    let (path, structural) = (self.path(*slot), matches!(then, Branch::Each(_)));
+                    let decision = Decision { slot: *slot, path, domain, default: default.as_ref(), structural };
                     let mut value = answer(&decision);
                     if !domain.contains(&value) {
                         debug_assert!(false, "{value:?} is not in {domain}");

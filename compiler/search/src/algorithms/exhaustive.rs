@@ -1,0 +1,20 @@
+//! Every candidate, in the order of ranks.
+
+use crate::searcher::{Known, Proposal, Searcher, Trial};
+use num_bigint::BigUint;
+
+/// Ranks 0, 1, 2 and so on of a finite space.
+#[derive(Debug, Default)]
+pub struct Exhaustive {
+    next: BigUint,
+}
+
+impl Searcher for Exhaustive {
+    fn propose(&mut self, known: &Known) -> Proposal {
+        let candidate = known.space.unrank(&self.next);
+        self.next += 1u32;
+        candidate.map_or(Proposal::Done, Proposal::plain)
+    }
+
+    fn tell(&mut self, _: &Known, _: &Trial) {}
+}
