@@ -6,7 +6,9 @@
 //! `ceil(log2 n)` steps, each taking one half, so that neighbours share what is learnt of them; a real range is halved
 //! [`HALVINGS`] times and drawn from what is left. With sharing, the statistics of a step are kept under the decision's path
 //! as well, for all nodes in which it is asked (all moves as first, Gelly and Silver 2007), and weigh more where the node itself
-//! has few visits: a tree of 10^60 leaves is never visited twice below its top, but its decisions are.
+//! has few visits: a tree of 10^60 leaves is never visited twice below its top, but its decisions are. Below the tree they
+//! also guide the rollout, which takes the best of random draws from what is believed of each option's mean (Thompson 1933): bounds
+//! would move all decisions in step, and never find out which of them made a trial good.
 //!
 //! In the plain tree scores are mapped to `[0, 1]` by the smallest and largest so far. Shared statistics are those of few trials
 //! that differ in everything, where one very bad score would hide all differences; there a trial counts by its place among all
@@ -84,6 +86,14 @@ pub fn uct(mean: f64, visits: f64, parent: f64, exploration: f64) -> f64 {
     if visits == 0.0 { f64::INFINITY } else { mean + exploration * libm::sqrt(2.0 * libm::log(parent.max(1.0)) / visits) }
 }
 
+/// A draw of a mean after so many visits: normal, with the mean and variance of `u^`[`STEEP`] for uniform u as one visit's worth
+/// of belief before the first.
+fn believed(visits: f64, mean: f64, rng: &mut Rng) -> f64 {
+    let before = 1.0 / (STEEP + 1.0);
+    let variance = 1.0 / (2.0 * STEEP + 1.0) - before * before;
+    (before + mean * visits) / (visits + 1.0) + libm::sqrt(variance / (visits + 1.0)) * rng.normal()
+}
+
 /// The halves that lead to an index among `n`: 0 is `[l, mid)`, 1 is `[mid, r)` with `mid = (l + r) / 2`.
 pub fn bisection(index: u64, n: u64) -> Vec<u64> {
     let (mut low, mut high, mut path) = (0, n, vec![]);
@@ -126,7 +136,17 @@ impl Mcts {
     pub fn new(exploration: f64, bisect: bool, seed: u64) -> Mcts {
         let (low, high) = (f64::INFINITY, f64::NEG_INFINITY);
         let nodes = vec![TreeNode::default()];
-        Mcts { rng: Rng::new(seed, "mcts"), exploration, bisect, shared: FxHashMap::default(), nodes, low, high, places: vec![], counted: 0 }
+        Mcts {
+            rng: Rng::new(seed, "mcts"),
+            exploration,
+            bisect,
+            shared: FxHashMap::default(),
+            nodes,
+            low,
+            high,
+            places: vec![],
+            counted: 0,
+        }
     }
 
     /// The number of equal cells a domain is halved into; none where it is not halved.
@@ -247,9 +267,16 @@ impl Mcts {
         if alone || rng.chance(noise) {
             return open[rng.below(open.len())];
         }
-        let stats: Vec<(f64, f64)> = open.iter().map(|option| self.known_of((slot, history, *option), node, *option)).collect();
-        let total: f64 = stats.iter().map(|(visits, _)| visits).sum();
-        let bounds: Vec<f64> = stats.iter().map(|(visits, mean)| uct(*mean, *visits, total, self.exploration)).collect();
+        let stats = open.iter().map(|option| self.known_of((slot, history, *option), node, *option));
+        let stats: Vec<(f64, f64)> = stats.collect();
+        let bounds: Vec<f64> = match node {
+            // No visit of this node: a draw of each mean, as far as it is known.
+            None => stats.iter().map(|(visits, mean)| believed(*visits, *mean, rng)).collect(),
+            Some(_) => {
+                let total: f64 = stats.iter().map(|(visits, _)| visits).sum();
+                stats.iter().map(|(visits, mean)| uct(*mean, *visits, total, self.exploration)).collect()
+            }
+        };
         let best = bounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let ties: Vec<u64> = open.iter().zip(&bounds).filter(|(_, bound)| **bound == best).map(|(o, _)| *o).collect();
         ties[rng.below(ties.len())]

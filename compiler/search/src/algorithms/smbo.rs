@@ -1,7 +1,7 @@
 //! Sequential model-based optimisation: a surrogate over path features proposes the candidate with the most expected improvement.
 //!
-//! Candidates come half from the space at random and half from the neighbourhood of the best ones known (as SMAC's local search
-//! does, in one step). One proposal in [`RANDOM`] is random, so that a wrong surrogate cannot keep the search from anything.
+//! Candidates come half from the space at random and half from the neighbourhood of the best ones known; from the most promising
+//! of them a short local search goes on (as SMAC's does). One proposal in [`RANDOM`] is random, so that a wrong surrogate cannot keep the search from anything.
 
 use crate::rng::Rng;
 use crate::searcher::{Known, Proposal, Searcher, Trial};
@@ -12,7 +12,10 @@ use crate::vary::mutate;
 /// One proposal in this many is random.
 const RANDOM: usize = 10;
 /// Candidates looked at for a proposal.
-const LOOKED_AT: usize = 64;
+const LOOKED_AT: usize = 40;
+/// Rounds of local search, and mutants looked at in each.
+const ROUNDS: usize = 3;
+const MUTANTS: usize = 8;
 /// The best trials whose neighbourhood is looked at.
 const ELITE: usize = 8;
 /// Rows a forest is fitted to at most: the best half of them, and the newest.
@@ -91,20 +94,29 @@ impl Smbo {
         let best = self.elite.first()?.1;
         let mut rng = self.rng.clone();
         let mut chosen: Option<(f64, Assignment)> = None;
+        let consider = |candidate: Assignment, chosen: &mut Option<(f64, Assignment)>| {
+            if known.seen.contains(&candidate) {
+                return;
+            }
+            let value = self.value(&self.features.vector(known.space, &candidate), best);
+            if chosen.as_ref().is_none_or(|(most, _)| value > *most) {
+                *chosen = Some((value, candidate));
+            }
+        };
         for i in 0..LOOKED_AT {
             let candidate = if i % 2 == 0 {
                 known.space.sample(&mut rng)
             } else {
                 let near = rng.chance(0.5);
-                let one = mutate(known.space, &rng.pick(&self.elite)?.0, near, &mut rng);
-                if rng.chance(0.3) { mutate(known.space, &one, near, &mut rng) } else { one }
+                mutate(known.space, &rng.pick(&self.elite)?.0, near, &mut rng)
             };
-            if known.seen.contains(&candidate) {
-                continue;
-            }
-            let value = self.value(&self.features.vector(known.space, &candidate), best);
-            if chosen.as_ref().is_none_or(|(most, _)| value > *most) {
-                chosen = Some((value, candidate));
+            consider(candidate, &mut chosen);
+        }
+        for _ in 0..ROUNDS {
+            let Some((_, from)) = chosen.clone() else { break };
+            for _ in 0..MUTANTS {
+                let near = rng.chance(0.7);
+                consider(mutate(known.space, &from, near, &mut rng), &mut chosen);
             }
         }
         self.rng = rng;

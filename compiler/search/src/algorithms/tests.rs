@@ -4,7 +4,7 @@ use crate::engine::{Engine, Next};
 use crate::rng::Rng;
 use crate::settings::{Algorithm, Goal, NAMES};
 use crate::space::tests::resnet;
-use crate::space::{Assignment, Domain, Space, SpaceBuilder, Then, Value};
+use crate::space::{Assignment, Domain, Space, SpaceBuilder, Value};
 use crate::vary::BySlot;
 use serde_json::{Map, json};
 use std::time::Instant;
@@ -148,7 +148,7 @@ fn guided_search_beats_random_search() {
     for (name, space, f) in problems {
         let run = |algorithm: &str| median((0..20).map(|seed| search(space, &parse(algorithm), f, seed, 64)).collect());
         let random = run("random");
-        let reals = name == "weights" || name == "merge";
+        let reals = name == "weights";
         for algorithm in tree.iter().copied().chain(reals.then_some("cmaes")) {
             let found = run(algorithm);
             println!("{name:>10} {algorithm:>35} {found:8.3} random {random:8.3}");
@@ -158,4 +158,190 @@ fn guided_search_beats_random_search() {
         }
     }
     assert!(misses.is_empty(), "no better than random: {misses:?}");
+}
+
+/// Proposals of a search whose results come in the order `turn` gives, as text.
+fn proposals(algorithm: &Algorithm, space: &Space, window: usize, count: usize, order: u64) -> Vec<String> {
+    let goals = goals(if algorithm.name() == "nsga2" { 2 } else { 1 });
+    let mut engine = Engine::new(space, algorithm, &goals, 11, window).unwrap();
+    let mut rng = Rng::new(order, "order of results");
+    let (mut made, mut open) = (vec![], vec![]);
+    while made.len() < count {
+        // One candidate in seven is ruled out, one trial in five fails.
+        let mut feasible = |a: &Assignment| if a.key().len() % 7 == 3 { Err("no".to_owned()) } else { Ok(()) };
+        match engine.next(&mut feasible) {
+            Next::Try(job) => {
+                made.push(format!("{} {:?} {}", job.number, job.budget, space.to_json(&job.assignment)));
+                open.push(job);
+            }
+            Next::Infeasible { assignment, .. } => made.push(format!("no {}", space.to_json(&assignment))),
+            Next::Blocked => {
+                let job: crate::engine::Job = open.remove(rng.below(open.len()));
+                let score = merge_score(space, &job.assignment);
+                let failed = job.number % 5 == 4;
+                engine.tell(job.number, (!failed).then(|| vec![score, -score * score][..goals.len()].to_vec()));
+            }
+            Next::Done | Next::Stuck { .. } => break,
+        }
+    }
+    made
+}
+
+fn all() -> impl Iterator<Item = Algorithm> {
+    let variants = [r#"random {"leaves": true}"#, r#"mcts {"bisect": false}"#, r#"smbo {"surrogate": "ridge"}"#];
+    NAMES.iter().copied().chain(variants).map(parse)
+}
+
+#[test]
+fn proposals_do_not_depend_on_when_results_come_and_repeat_nothing() {
+    let space = merge_space();
+    for algorithm in all().filter(|algorithm| algorithm.name() != "exhaustive") {
+        for window in [1, 4] {
+            let first = proposals(&algorithm, &space, window, 120, 1);
+            let second = proposals(&algorithm, &space, window, 120, 2);
+            assert_eq!(first, second, "{algorithm:?}");
+            assert_eq!(first.len(), 120);
+            let different: std::collections::BTreeSet<&str> = first.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+            assert_eq!(different.len(), first.len(), "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn a_finite_space_is_proposed_to_the_last_candidate_and_then_the_search_is_done() {
+    let mut b = SpaceBuilder::new();
+    let (unit, ten) = (b.unit(), b.decide("n", Domain::Int { low: 1, high: 10, log: false }, Some(Value::Int(4))));
+    let set = b.decide("s", Domain::Subset { n: 4, low: 1, high: 3 }, None);
+    let both = b.all([ten, set]);
+    let root = b.arms("arm", [("a", unit), ("b", both)], Some(Value::Member(1)));
+    let space = b.finish(root).unwrap();
+    assert_eq!(space.size().to_string(), "141");
+    for algorithm in all() {
+        let goals = goals(1);
+        let mut engine = Engine::new(&space, &algorithm, &goals, 5, 1).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut first = None;
+        let end = loop {
+            match engine.next(&mut |_| Ok(())) {
+                Next::Try(job) => {
+                    let text = space.to_json(&job.assignment).to_string();
+                    first.get_or_insert(text.clone());
+                    assert!(seen.insert(text) || job.budget > Some(1.0), "{algorithm:?}");
+                    engine.tell(job.number, Some(vec![seen.len() as f64 % 13.0]));
+                }
+                end => break end,
+            }
+        };
+        assert_eq!((end, seen.len()), (Next::Done, 141), "{algorithm:?}");
+        if algorithm.name() != "exhaustive" {
+            let defaults = r#"{"arm":"b","arm.b.n":4,"arm.b.s":[0]}"#;
+            assert_eq!(first.as_deref(), Some(defaults), "the search starts at the defaults: {algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn constraints_that_nothing_meets_end_the_search() {
+    let space = merge_space();
+    let mut engine = Engine::new(&space, &parse("tpe"), &goals(1), 1, 1).unwrap();
+    let end = loop {
+        match engine.next(&mut |_| Err("too large".into())) {
+            Next::Infeasible { reason, .. } => assert_eq!(reason, "too large"),
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Next::Stuck { tried: 10_000 }));
+}
+
+#[test]
+fn budgets_go_to_the_better_candidates() {
+    let space = merge_space();
+    for name in ["halving", "hyperband", "asha"] {
+        let mut engine = Engine::new(&space, &parse(name), &goals(1), 3, 4).unwrap();
+        let mut by_budget: std::collections::BTreeMap<u64, Vec<f64>> = Default::default();
+        let (mut open, mut count) = (vec![], 0);
+        while count < 300 {
+            match engine.next(&mut |_| Ok(())) {
+                Next::Try(job) => open.push(job),
+                Next::Blocked => {
+                    let job = open.remove(0);
+                    let score = merge_score(&space, &job.assignment);
+                    by_budget.entry(job.budget.unwrap().round() as u64).or_default().push(score);
+                    engine.tell(job.number, Some(vec![score]));
+                    count += 1;
+                }
+                end => panic!("{name}: {end:?}"),
+            }
+        }
+        assert_eq!(by_budget.keys().copied().collect::<Vec<_>>(), [1, 3, 9, 27], "{name}");
+        let [small, large] = [1, 27].map(|budget| median(by_budget[&budget].clone()));
+        assert!(large > small, "{name}: {large} against {small}");
+        assert!(by_budget[&1].len() > by_budget[&27].len(), "{name}");
+    }
+}
+
+#[test]
+fn nsga2_covers_more_than_random_search() {
+    let space = training_space();
+    // Quality against size.
+    let two = |assignment: &Assignment| {
+        let width = BySlot::new(&space, assignment).at(space.slot("width").unwrap()).cloned();
+        let Some(Value::Member(width)) = width else { panic!() };
+        vec![training_score(&space, assignment), -(width as f64)]
+    };
+    let covered = |name: &str, seed: u64| {
+        let mut engine = Engine::new(&space, &parse(name), &goals(2), seed, 1).unwrap();
+        let mut points = vec![];
+        for _ in 0..200 {
+            let Next::Try(job) = engine.next(&mut |_| Ok(())) else { panic!() };
+            let scores = two(&job.assignment);
+            points.push(scores.clone());
+            engine.tell(job.number, Some(scores));
+        }
+        // The area above (-10, -16), column by column.
+        (0..16)
+            .map(|width| {
+                let at_least = points.iter().filter(|p| -p[1] <= f64::from(width)).map(|p| p[0] + 10.0);
+                at_least.fold(0.0, f64::max)
+            })
+            .sum::<f64>()
+    };
+    let run = |name: &str| median((0..10).map(|seed| covered(name, seed)).collect());
+    let (found, random) = (run("nsga2"), run("random"));
+    assert!(found > random, "{found} against {random}");
+}
+
+#[test]
+fn bookkeeping_stays_cheap() {
+    let space = training_space();
+    for algorithm in all().filter(|algorithm| algorithm.name() != "exhaustive") {
+        let mut engine = Engine::new(&space, &algorithm, &goals(1), 3, 1).unwrap();
+        let (start, trials) = (Instant::now(), 10_000);
+        for _ in 0..trials {
+            let Next::Try(job) = engine.next(&mut |_| Ok(())) else { break };
+            engine.tell(job.number, Some(vec![training_score(&space, &job.assignment)]));
+        }
+        let each = start.elapsed() / trials;
+        println!("{:>10} {each:?} a trial", algorithm.name());
+        assert!(each.as_micros() < 5000, "{algorithm:?}: {each:?} a trial; 1 ms is meant, of an idle machine");
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    let wrong = |name: &str, settings: serde_json::Value| {
+        let serde_json::Value::Object(settings) = settings else { panic!() };
+        Algorithm::parse(name, settings).unwrap_err()
+    };
+    assert!(wrong("tpee", json!({})).contains("no algorithm `tpee`"));
+    assert!(wrong("tpe", json!({"sigma": 1})).contains("sigma"));
+    assert!(wrong("cmaes", json!({"sigma": 0})).contains("sigma"));
+    assert!(wrong("smbo", json!({"surrogate": "svm"})).contains("svm"));
+    assert!(wrong("hyperband", json!({"min": 3, "max": 1})).contains("min <= max"));
+    let refused = |name: &str, space: &Space, count: usize| {
+        Algorithm::parse(name, Map::new()).unwrap().start(space, &goals(count), 1).err().unwrap()
+    };
+    assert!(refused("exhaustive", &weights_space(), 1).contains("`w[0]`"));
+    assert!(refused("tpe", &weights_space(), 2).contains("nsga2"));
+    assert!(refused("cmaes", &resnet(), 1).contains("real"));
 }

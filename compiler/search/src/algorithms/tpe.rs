@@ -60,8 +60,22 @@ enum Density {
     Kernels(Vec<Kernels>),
 }
 
-/// Normal kernels cut off at the ends of `[0, 1]`: centres and widths, the prior last.
-struct Kernels(Vec<(f64, f64)>);
+/// Normal kernels cut off at the ends of `[0, 1]`, the prior last.
+struct Kernels(Vec<Kernel>);
+
+struct Kernel {
+    centre: f64,
+    width: f64,
+    /// One over the width and the mass inside, so that the kernel is a density.
+    height: f64,
+}
+
+impl Kernel {
+    fn new(centre: f64, width: f64) -> Kernel {
+        let below = |end: f64| 0.5 * libm::erfc(-(end - centre) / width / std::f64::consts::SQRT_2);
+        Kernel { centre, width, height: 1.0 / width / (below(1.0) - below(0.0)).max(1e-12) }
+    }
+}
 
 impl Kernels {
     fn new(mut centres: Vec<f64>) -> Kernels {
@@ -69,19 +83,19 @@ impl Kernels {
         let count = centres.len();
         // As wide as the distance to the further neighbour, within bounds (Bergstra's magic clip).
         let least = 1.0 / (1.0 + count as f64).min(100.0);
-        let mut kernels: Vec<(f64, f64)> = (0..count)
+        let mut kernels: Vec<Kernel> = (0..count)
             .map(|i| {
                 let left = centres[i] - if i == 0 { 0.0 } else { centres[i - 1] };
                 let right = if i + 1 == count { 1.0 } else { centres[i + 1] } - centres[i];
-                (centres[i], left.max(right).clamp(least, 1.0))
+                Kernel::new(centres[i], left.max(right).clamp(least, 1.0))
             })
             .collect();
-        kernels.push((0.5, 1.0));
+        kernels.push(Kernel::new(0.5, 1.0));
         Kernels(kernels)
     }
 
     fn draw(&self, rng: &mut Rng) -> f64 {
-        let (centre, width) = self.0[rng.below(self.0.len())];
+        let Kernel { centre, width, .. } = self.0[rng.below(self.0.len())];
         for _ in 0..20 {
             let x = centre + width * rng.normal();
             if (0.0..1.0).contains(&x) {
@@ -93,10 +107,9 @@ impl Kernels {
 
     fn log_density(&self, x: f64) -> f64 {
         let mut sum = 0.0;
-        for (centre, width) in &self.0 {
-            let z = (x - centre) / width;
-            let inside = |end: f64| 0.5 * libm::erfc(-(end - centre) / width / std::f64::consts::SQRT_2);
-            sum += libm::exp(-0.5 * z * z) / width / (inside(1.0) - inside(0.0)).max(1e-12);
+        for kernel in &self.0 {
+            let z = (x - kernel.centre) / kernel.width;
+            sum += libm::exp(-0.5 * z * z) * kernel.height;
         }
         libm::log(sum / self.0.len() as f64)
     }
