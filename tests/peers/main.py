@@ -13,6 +13,7 @@ import warnings
 # Nothing is fetched: all models are made here.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["TQDM_DISABLE"] = "1"
 warnings.filterwarnings("ignore")
 
 import differences  # noqa: E402

@@ -18,6 +18,14 @@ pub struct Measured {
     pub anonymous_mb: f64,
 }
 
+impl Measured {
+    /// The medians of several runs, figure by figure.
+    pub fn median(runs: &[Measured]) -> Measured {
+        let of = |f: fn(&Measured) -> f64| median(runs.iter().map(f).collect());
+        Measured { wall: of(|m| m.wall), cpu: of(|m| m.cpu), anonymous_mb: of(|m| m.anonymous_mb) }
+    }
+}
+
 /// Runs a process to its end; its output is thrown away.
 pub fn measure(program: &Path, arguments: &[String]) -> Result<Measured, String> {
     let start = Instant::now();

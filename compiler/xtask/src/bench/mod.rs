@@ -4,6 +4,7 @@
 //! the same place ([`floor`]). Both run as processes of their own, in turn; the figure to quote is the median
 //! of the ratios of neighbouring runs. With `--peers` the rival is mergekit ([`peers`]).
 
+mod decompose;
 pub mod floor;
 mod measure;
 mod methods;
@@ -37,7 +38,7 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     synthesise::checkpoints(&data, options.quick)?;
     shell::cargo(&["build", "--quiet", "--release", "-p", "mergec", "-p", "merge-runtime", "-p", "xtask"])?;
     if options.peers {
-        return peers::table(&options, &data);
+        return peers::bench(&options, &data);
     }
     for (name, place) in &places(&options, &data)? {
         let done = table(&options, &data, name, place);
@@ -64,8 +65,11 @@ fn places(options: &Options, data: &Path) -> Result<Vec<(&'static str, PathBuf)>
 
 fn parse(arguments: &[&str]) -> Result<Options, String> {
     let peers = arguments.contains(&"--peers");
-    let names: Vec<&str> =
-        if peers { peers::PAIRS.iter().map(|p| p.name).collect() } else { methods::METHODS.iter().map(|m| m.name).collect() };
+    let names: Vec<&str> = if peers {
+        peers::PAIRS.iter().map(|p| p.name).chain(decompose::METHODS.iter().map(|m| m.name)).collect()
+    } else {
+        methods::METHODS.iter().map(|m| m.name).collect()
+    };
     let mut options = Options { quick: false, disk: false, peers, runs: if peers { 1 } else { 5 }, only: Vec::new() };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {

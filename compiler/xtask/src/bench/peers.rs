@@ -5,9 +5,9 @@
 //! imports before it reads a weight; the ratio to quote is that of whole processes, the one without them stands beside it.
 
 use super::{
-    Options,
+    Options, decompose,
     measure::{self, Measured, measure, median},
-    places, remove,
+    places, remove, synthesise,
 };
 use crate::{peers, shell};
 use std::path::Path;
@@ -91,35 +91,58 @@ impl Pair {
     }
 }
 
-/// Both sides' medians.
-struct Row {
-    ours: Measured,
-    theirs: Measured,
-}
-
-/// Prints the table.
-pub fn table(options: &Options, data: &Path) -> Result<(), String> {
+/// Prints the tables.
+pub fn bench(options: &Options, data: &Path) -> Result<(), String> {
     let python = peers::environment()?;
-    let mergekit = python.with_file_name("mergekit-yaml");
     let mergec = shell::target().join("release/mergec");
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     // SAFETY: xtask has one thread here. mergekit would ask a hub about models that are folders.
     unsafe { std::env::set_var("HF_HUB_OFFLINE", "1") };
     let (place_name, place) = places(options, data)?.swap_remove(0);
     std::fs::create_dir_all(&place).map_err(|e| format!("cannot make {}: {e}", place.display()))?;
-    let imports = median((0..3).map(|_| measure::wall_of(&mergekit, &["--help".to_owned()])).collect::<Result<_, _>>()?);
-    println!(
-        "\nmergekit and mergec, {threads} threads each, output to {place_name}, medians of {}; mergekit's start takes {imports:.1} s, \
-         and `bare` is the ratio without it",
-        options.runs
-    );
+    let tables = || {
+        println!("\noutput to {place_name}, {threads} threads, medians of {}", options.runs);
+        let mergekit = python.with_file_name("mergekit-yaml");
+        let mut missed = table(options, data, [&mergec, &mergekit], &place, &threads)?;
+        let small = shell::target().join(if options.quick { "bench-layer-quick" } else { "bench-layer" });
+        let matrices = synthesise::layer(&small, options.quick)?;
+        missed.extend(decompose::table(options, &small, &matrices, [&mergec, &python], &place, &threads)?);
+        println!("\nmissed: {}", if missed.is_empty() { "none".to_owned() } else { missed.join(", ") });
+        Ok(())
+    };
+    let done = tables();
+    remove(&place);
+    done
+}
+
+fn table(
+    options: &Options,
+    data: &Path,
+    [mergec, mergekit]: [&Path; 2],
+    place: &Path,
+    threads: &str,
+) -> Result<Vec<&'static str>, String> {
+    let wanted: Vec<&Pair> = PAIRS.iter().filter(|p| options.wants(p.name)).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A recipe that is wrong should not wait for its turn.
+    for pair in &wanted {
+        let recipe = data.join(format!("{}.merge", pair.name));
+        std::fs::write(&recipe, pair.recipe()).map_err(|e| e.to_string())?;
+        std::fs::write(recipe.with_extension("yaml"), pair.yaml(data)).map_err(|e| e.to_string())?;
+        shell::output(mergec, &["check", &recipe.display().to_string()])?;
+    }
+    let imports = median((0..3).map(|_| measure::wall_of(mergekit, &["--help".to_owned()])).collect::<Result<_, _>>()?);
+    println!("\nmergec, then mergekit, which needs {imports:.1} s to start: `bare` is the ratio without them");
+    println!("limit of anonymous memory: {MEMORY_MB} MB");
     println!(
         "{:18}|{:>8} {:>8} {:>8} |{:>8} {:>8} {:>8} |{:>7} {:>7} {:>7} {:>7} {:>7}",
         "", "wall s", "cpu s", "anon MB", "wall s", "cpu s", "anon MB", "wall x", "target", "bare x", "cpu x", "anon x"
     );
     let mut missed = Vec::new();
-    for pair in PAIRS.iter().filter(|p| options.wants(p.name)) {
-        let Row { ours, theirs } = row(pair, options.runs, data, &place, [&mergec, &mergekit], &threads)?;
+    for pair in wanted {
+        let (ours, theirs) = row(pair, options.runs, data, place, [mergec, mergekit], threads)?;
         let ratio = theirs.wall / ours.wall;
         let miss = ratio < pair.target || ours.anonymous_mb > MEMORY_MB;
         println!(
@@ -141,14 +164,10 @@ pub fn table(options: &Options, data: &Path) -> Result<(), String> {
             missed.push(pair.name);
         }
     }
-    remove(&place);
-    println!(
-        "\nlimit of anonymous memory: {MEMORY_MB} MB; missed: {}",
-        if missed.is_empty() { "none".into() } else { missed.join(", ") }
-    );
-    Ok(())
+    Ok(missed)
 }
 
+/// The medians of both sides.
 fn row(
     pair: &Pair,
     runs: usize,
@@ -156,19 +175,13 @@ fn row(
     place: &Path,
     [mergec, mergekit]: [&Path; 2],
     threads: &str,
-) -> Result<Row, String> {
-    let recipe = data.join(format!("{}.merge", pair.name));
-    let yaml = data.join(format!("{}.yaml", pair.name));
-    std::fs::write(&recipe, pair.recipe()).map_err(|e| e.to_string())?;
-    std::fs::write(&yaml, pair.yaml(data)).map_err(|e| e.to_string())?;
+) -> Result<(Measured, Measured), String> {
     let out = place.join(pair.name);
-    let words = |text: String| text.split('\n').map(str::to_owned).collect::<Vec<_>>();
-    let ours = words(format!("run\n{}\n--out\n{}\n--threads\n{threads}", recipe.display(), out.display()));
-    let theirs = words(format!(
-        "{}\n{}\n--num-threads\n{threads}\n--random-seed\n7\n--lazy-unpickle\n--no-copy-tokenizer\n--no-write-model-card\n--quiet",
-        yaml.display(),
-        out.display()
-    ));
+    let file = |extension: &str| data.join(format!("{}.{extension}", pair.name)).display().to_string();
+    let (recipe, yaml, into) = (file("merge"), file("yaml"), out.display().to_string());
+    let ours = ["run", &recipe, "--out", &into, "--threads", threads].map(str::to_owned);
+    let theirs = [&yaml, &into, "--num-threads", threads, "--random-seed", "7", "--lazy-unpickle", "--quiet"].map(str::to_owned);
+    let theirs = [&theirs[..], &["--no-copy-tokenizer", "--no-write-model-card"].map(str::to_owned)].concat();
     let mut pairs = Vec::new();
     // The first run of ours brings the inputs into the page cache, for both.
     for turn in 0..=runs {
@@ -180,9 +193,6 @@ fn row(
             pairs.push((a, b));
         }
     }
-    let middle = |side: &dyn Fn(&(Measured, Measured)) -> f64| median(pairs.iter().map(side).collect());
-    Ok(Row {
-        ours: Measured { wall: middle(&|p| p.0.wall), cpu: middle(&|p| p.0.cpu), anonymous_mb: middle(&|p| p.0.anonymous_mb) },
-        theirs: Measured { wall: middle(&|p| p.1.wall), cpu: middle(&|p| p.1.cpu), anonymous_mb: middle(&|p| p.1.anonymous_mb) },
-    })
+    let (ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    Ok((Measured::median(&ours), Measured::median(&theirs)))
 }

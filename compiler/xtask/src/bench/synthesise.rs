@@ -64,6 +64,21 @@ pub fn checkpoints(folder: &Path, quick: bool) -> Result<(), String> {
         kv: 256,
         vocabulary: if quick { 16000 } else { 32000 },
     };
+    fine_tunes(folder, &model)
+}
+
+/// A base and three fine-tunes with one layer of half the width, or an eighth: a decomposition's time grows with the third
+/// power. Gives the shapes of the layer's matrices.
+pub fn layer(folder: &Path, quick: bool) -> Result<Vec<(u64, u64)>, String> {
+    let hidden = if quick { 256 } else { 1024 };
+    let model = Llama { hidden, layers: 1, intermediate: hidden * 11 / 4, kv: hidden / 4, vocabulary: 1000 };
+    fine_tunes(folder, &model)?;
+    let tensors = model.tensors();
+    let matrices = tensors.iter().filter(|(name, _)| name.starts_with("model.layers."));
+    Ok(matrices.filter_map(|(_, shape)| if let [o, i] = shape[..] { Some((o, i)) } else { None }).collect())
+}
+
+fn fine_tunes(folder: &Path, model: &Llama) -> Result<(), String> {
     for (which, name) in ["base", "a", "b", "c"].into_iter().enumerate() {
         let file = folder.join(name);
         fs::create_dir_all(&file).map_err(|e| e.to_string())?;
@@ -73,7 +88,7 @@ pub fn checkpoints(folder: &Path, quick: bool) -> Result<(), String> {
         }
         println!("making {}", file.display());
         let partial = file.join("model.partial");
-        write_model(&partial, &model, which as u64).map_err(|e| format!("{}: {e}", partial.display()))?;
+        write_model(&partial, model, which as u64).map_err(|e| format!("{}: {e}", partial.display()))?;
         fs::rename(&partial, file.join("model.safetensors")).map_err(|e| e.to_string())?;
     }
     Ok(())
