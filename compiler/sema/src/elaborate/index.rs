@@ -107,8 +107,7 @@ impl<'p> Cx<'p> {
     }
 
     fn slice(&mut self, t: &TensorVal, at: Span, indices: &[Argument], span: Span) -> Result<TensorVal, Reported> {
-        let t = self.float(t, at)?;
-        let shape = self.shape(&t);
+        let shape = self.shape(t);
         if indices.len() > shape.len() {
             let label = format!("this has {}", show_shape(&shape));
             let message = format!("{} indices for a tensor of {} axes", indices.len(), shape.len());
@@ -145,7 +144,7 @@ impl<'p> Cx<'p> {
         if kept.len() != shape.len() {
             node = self.graph.add(Op::Reshape { input: node }, kept.into(), span);
         }
-        Ok(TensorVal::new(node, t.degree))
+        Ok(TensorVal { node, ..t.clone() })
     }
 
     /// Reports an index of a model by a name it lacks.

@@ -3,7 +3,7 @@
 //!
 //! None of these moves an entry's value, so the degree stays. Slices are next door, in `elaborate`.
 
-use super::support::{constant, describe, empty_list, given, int, list, need, resolve_axis, tensor, wrong_kind};
+use super::support::{constant, describe, empty_list, given, int, list, movable, need, resolve_axis, tensor, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
 use crate::elaborate::{Cx, show_shape};
@@ -28,7 +28,13 @@ pub fn concat(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let mut parts = Vec::with_capacity(members.len());
     for (k, member) in members.iter().enumerate() {
         let one = Argument { value: member.clone(), span: x.part(k), parts: Rc::from([]) };
-        parts.push((tensor(cx, args.name, &one)?, one.span));
+        parts.push((movable(cx, args.name, &one)?, one.span));
+    }
+    // Ints stay among themselves.
+    if parts.iter().any(|(t, _)| t.buffer != parts[0].0.buffer) {
+        for (t, at) in &mut parts {
+            *t = cx.float(t, *at)?;
+        }
     }
     let axis_arg = int(cx, args.name, axis)?;
     let shape = cx.shape(&parts[0].0);
@@ -52,13 +58,13 @@ pub fn concat(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
     let inputs = parts.iter().map(|(t, _)| t.node).collect();
     let node = cx.graph.add(Op::Concat { axis: axis as u32, inputs }, joined.into(), span);
-    Ok(Value::Tensor(TensorVal::new(node, degree)))
+    Ok(Value::Tensor(TensorVal { buffer: parts[0].0.buffer, ..TensorVal::new(node, degree) }))
 }
 
 /// `reshape(x, dims)`.
 pub fn reshape(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, dims) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let t = tensor(cx, args.name, x)?;
+    let t = movable(cx, args.name, x)?;
     let mut shape = Vec::new();
     for (k, dim) in list(cx, args.name, dims)?.iter().enumerate() {
         let one = Argument { value: dim.clone(), span: dims.part(k), parts: Rc::from([]) };
@@ -85,7 +91,7 @@ pub fn reshape(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// `transpose(x)`: the last two axes exchanged.
 pub fn transpose(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let x = need(cx, args, 0, span)?;
-    let t = tensor(cx, args.name, x)?;
+    let t = movable(cx, args.name, x)?;
     let shape = cx.shape(&t);
     if shape.len() < 2 {
         let message = format!("`transpose` exchanges the last two axes, and this has {}", show_shape(&shape));
@@ -107,7 +113,7 @@ pub fn flipped(cx: &mut Cx, t: &TensorVal, span: Span) -> TensorVal {
 /// `unfold(x, axis)`: a matrix whose rows are the slices along an axis, in row-major order of the other axes.
 pub fn unfold(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, axis) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let t = tensor(cx, args.name, x)?;
+    let t = movable(cx, args.name, x)?;
     let shape = cx.shape(&t);
     let n = int(cx, args.name, axis)?;
     let front = resolve_axis(cx, args.name, n, shape.len(), axis.span)?;
@@ -120,7 +126,7 @@ pub fn unfold(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// `flatten(x)`: all entries along one axis, in row-major order.
 pub fn flatten(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let x = need(cx, args, 0, span)?;
-    let t = tensor(cx, args.name, x)?;
+    let t = movable(cx, args.name, x)?;
     let n = cx.shape(&t).iter().product();
     Ok(Value::Tensor(cx.reshaped(&t, &[n], span)))
 }

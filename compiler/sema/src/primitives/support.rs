@@ -88,6 +88,14 @@ pub fn tensor(cx: &mut Cx, who: &str, arg: &Argument) -> Result<TensorVal, Repor
     }
 }
 
+/// A tensor whose entries are only moved: ints and bools of a file too, which stay what they are.
+pub fn movable(cx: &mut Cx, who: &str, arg: &Argument) -> Result<TensorVal, Reported> {
+    match &arg.value {
+        Value::Tensor(t) => Ok(t.clone()),
+        _ => tensor(cx, who, arg),
+    }
+}
+
 /// A mask, or places: what counts is whether entries are 0, or which ints they are. So tensors of bools and ints in a
 /// file serve too, which arithmetic refuses.
 pub fn mask_or_places(cx: &mut Cx, who: &str, arg: &Argument) -> Result<TensorVal, Reported> {

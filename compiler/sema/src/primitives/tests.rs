@@ -410,6 +410,11 @@ fn ints_of_a_file_are_masks_and_places() {
     fails("where(base[\"v\"], base[\"ids\"], 0)", "E2010", "not floats");
     fails("unpack(base[\"v\"], base[\"ids\"])", "E2010", "not floats");
     weighs("base + where(base, math - base, 0)");
+    // Moved, they stay what they are.
+    assert_eq!(numbers("where(reshape(base[\"ids\"], [2, 2])[0, ..], 1, 0)"), [1.0, 1.0]);
+    assert_eq!(numbers("concat([base[\"ids\"], math[\"ids\"]], axis: 0)").len(), 8);
+    fails("concat([base[\"ids\"], base[\"v\"]], axis: 0)", "E2010", "not floats");
+    fails("flatten(base[\"ids\"]) + 1", "E2010", "not floats");
 }
 
 #[test]
