@@ -2,7 +2,7 @@
 
 use merge_base::Code;
 
-/// The recipe is right, but this compiler cannot compute it in one pass over the tensors yet.
+/// The recipe is right, but this compiler cannot compute it: it would hold too much in memory, or has no way yet.
 pub const NOT_YET: Code = Code("E5001");
 
 /// All of them.

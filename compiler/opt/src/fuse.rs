@@ -11,13 +11,17 @@ use crate::cluster::{Cluster, Expr, Kept, Need, Tensor};
 use crate::codes::NOT_YET;
 use crate::keep::{Call, Keeping, Levels, is_entry};
 use crate::order;
-use crate::push_views::{Joints, Purpose, Refusal, Stop, push};
+use crate::push_views::{Joints, Obstacle, Purpose, Refusal, Stop, push};
 use crate::view::compose;
 use merge_abi::{DType, ReduceFn, View};
 use merge_base::Diagnostic;
 use merge_ir::tir::{Graph, NodeId, Op};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
+
+/// Bytes of the largest value that is kept although the recipe calls no routine on it. Every matrix inside the layers of a
+/// model of 70 billion parameters is smaller; an embedding of that model, or the model as one vector, is not.
+const MOST_UNASKED: u64 = 4 << 28;
 
 /// Dtypes that kernels write.
 const STORED: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
@@ -91,38 +95,33 @@ pub(crate) struct Part {
     pub start: u64,
 }
 
-/// Groups everything the outputs need.
+/// Groups everything the outputs need. What a loop cannot look at is kept; since that changes what all other loops
+/// read, they are built anew then. As a run goes on after what it finds, a second run is nearly always the last.
 pub(crate) fn fuse(graph: &Graph) -> Dispatch {
-    let keeping = Keeping::new(graph);
-    let mut f = Fuser {
-        graph,
-        joints: Joints::new(graph),
-        levels: Levels::of(graph, &keeping),
-        keeping,
-        seen: vec![false; graph.len()],
-        made: FxHashSet::default(),
-        waiting: BTreeMap::new(),
-        known: FxHashMap::default(),
-        refused: Vec::new(),
-        d: Dispatch::default(),
-    };
-    for constraint in &graph.constraints {
-        if f.levels.number(constraint.node) == 0 {
-            continue;
+    let joints = Joints::new(graph);
+    let mut keeping = Keeping::new(graph);
+    loop {
+        let mut f = Fuser {
+            graph,
+            joints: &joints,
+            levels: Levels::of(graph, &keeping),
+            keeping,
+            stale: false,
+            seen: vec![false; graph.len()],
+            made: FxHashSet::default(),
+            waiting: BTreeMap::new(),
+            known: FxHashMap::default(),
+            refused: Vec::new(),
+            d: Dispatch::default(),
+        };
+        f.recipe();
+        if !f.stale {
+            f.report();
+            f.d.calls = f.keeping.calls;
+            return f.d;
         }
-        let what = "a condition on the numbers in tensors is not there yet".to_owned();
-        let help = "conditions may speak of settings, which are known before anything is read".to_owned();
-        f.refuse(Refusal { span: graph.node(constraint.node).span, what, help }, &constraint.place);
+        keeping = f.keeping;
     }
-    for (o, output) in graph.outputs.iter().enumerate() {
-        for (t, tensor) in output.tensors.iter().enumerate() {
-            let goal = Goal::Output { output: o as u32, tensor: t as u32 };
-            f.output(tensor.node, tensor.dtype, goal, &tensor.name);
-        }
-    }
-    f.report();
-    f.d.calls = f.keeping.calls;
-    f.d
 }
 
 /// Statistics by how many entries they range over.
@@ -130,8 +129,10 @@ type ByEntries<T> = Vec<(u64, Vec<T>)>;
 
 struct Fuser<'g> {
     graph: &'g Graph,
-    joints: Joints,
+    joints: &'g Joints,
     keeping: Keeping,
+    /// Whether something is kept that was not when the run began.
+    stale: bool,
     levels: Levels,
     /// Scalars and masks whose statistics are scheduled or waiting.
     seen: Vec<bool>,
@@ -146,13 +147,35 @@ struct Fuser<'g> {
 }
 
 impl Fuser<'_> {
+    fn recipe(&mut self) {
+        let graph = self.graph;
+        for constraint in &graph.constraints {
+            if self.levels.number(constraint.node) == 0 {
+                continue;
+            }
+            let what = "a condition on the numbers in tensors is not there yet".to_owned();
+            let help = "conditions may speak of settings, which are known before anything is read".to_owned();
+            self.refuse(Refusal { span: graph.node(constraint.node).span, what, help }, &constraint.place);
+        }
+        for (node, refusal) in self.keeping.beyond(graph) {
+            let place = graph.places.get(&node).cloned().unwrap_or_default();
+            self.refuse(refusal, &place);
+        }
+        for (o, output) in graph.outputs.iter().enumerate() {
+            for (t, tensor) in output.tensors.iter().enumerate() {
+                let goal = Goal::Output { output: o as u32, tensor: t as u32 };
+                self.output(tensor.node, tensor.dtype, goal, &tensor.name);
+            }
+        }
+    }
+
     fn output(&mut self, node: NodeId, dtype: DType, goal: Goal, name: &str) {
         let entries: u64 = self.graph.shape(node).iter().product();
         if entries == 0 {
             return;
         }
         let purpose = Purpose { filling: None, read_scalars: is_entry(self.graph, node) };
-        let pieces = match self.pieces(&[node], View::whole(entries), purpose) {
+        let pieces = match self.pieces_anyhow(&[node], View::whole(entries), purpose) {
             Ok(pieces) => pieces,
             Err(refusal) => return self.refuse(refusal, name),
         };
@@ -241,7 +264,7 @@ impl Fuser<'_> {
             for result in built {
                 match result {
                     Ok(group) => {
-                        order::needs(&self.keeping, &group).into_iter().for_each(|n| self.need(n));
+                        order::needs(&self.d, &self.keeping, &group).into_iter().for_each(|n| self.need(n));
                         groups.push(group);
                     }
                     Err(refusal) => drop(first_refusal.get_or_insert(refusal)),
@@ -257,7 +280,7 @@ impl Fuser<'_> {
     }
 
     /// The passes that fill a temporary.
-    fn fill(&self, kept: Kept) -> Result<Vec<Group>, Refusal> {
+    fn fill(&mut self, kept: Kept) -> Result<Vec<Group>, Refusal> {
         if let Some(call) = self.keeping.call(kept.node()) {
             return Ok(vec![Group::Call(call)]);
         }
@@ -271,7 +294,8 @@ impl Fuser<'_> {
             Kept::Rows(_) => View { offset: 0, dims: vec![(self.entries(node), 1), (entries / self.entries(node), 0)] },
         };
         let purpose = Purpose { filling: Some(kept), read_scalars: is_entry(self.graph, node) };
-        Ok(self.maps(self.pieces(&[node], seen, purpose)?, DType::F32, Goal::Temp(kept)))
+        let pieces = self.pieces_anyhow(&[node], seen, purpose)?;
+        Ok(self.maps(pieces, DType::F32, Goal::Temp(kept)))
     }
 
     /// The passes that find the statistics among `needs`, those over equally many entries together.
@@ -296,22 +320,13 @@ impl Fuser<'_> {
                 let stats = which.iter().map(|i| (stats[*i].0, stats[*i].2)).collect();
                 Group::Reduce { stats, parts }
             };
-            groups.extend(self.parts(&inputs, entries, |_| Ok(()), group));
+            groups.extend(self.parts(&inputs, entries, false, group));
         }
         for (entries, which) in selections {
             let inputs: Vec<NodeId> = which.iter().map(|s| self.d.selections[*s as usize].input).collect();
             let cut = which.iter().any(|s| self.d.selections[*s as usize].cut);
-            let in_order = |pieces: &[(View, Cluster)]| {
-                let mut at = 0;
-                let follows = pieces.iter().all(|(v, _)| {
-                    let here = v.is_contiguous() && v.offset == at;
-                    at += v.len();
-                    here
-                });
-                if follows || !cut { Ok(()) } else { Err(out_of_order(self.graph, inputs[0])) }
-            };
             let group = |parts, chosen: &[usize]| Group::Select { selections: chosen.iter().map(|i| which[*i]).collect(), parts };
-            groups.extend(self.parts(&inputs, entries, in_order, group));
+            groups.extend(self.parts(&inputs, entries, cut, group));
         }
         groups
     }
@@ -335,19 +350,22 @@ impl Fuser<'_> {
         self.d.selection_of.insert(node, id);
     }
 
-    /// One group for all inputs together or, where that cannot be, one for each.
+    /// One group for all inputs together or, where that cannot be, one for each. With `in_order`, the parts must follow
+    /// the entries.
     fn parts(
-        &self,
+        &mut self,
         inputs: &[NodeId],
         entries: u64,
-        check: impl Fn(&[(View, Cluster)]) -> Result<(), Refusal>,
+        in_order: bool,
         group: impl Fn(Vec<Part>, &[usize]) -> Group,
     ) -> Vec<Result<Group, Refusal>> {
-        let build = |which: &[usize]| {
+        let build = |fuser: &Fuser, which: &[usize]| {
             let nodes: Vec<NodeId> = which.iter().map(|i| inputs[*i]).collect();
-            let purpose = Purpose { filling: None, read_scalars: nodes.iter().any(|n| is_entry(self.graph, *n)) };
-            let pieces = self.pieces(&nodes, View::whole(entries), purpose)?;
-            check(&pieces)?;
+            let purpose = Purpose { filling: None, read_scalars: nodes.iter().any(|n| is_entry(fuser.graph, *n)) };
+            let pieces = fuser.pieces(&nodes, View::whole(entries), purpose)?;
+            if in_order && !follow_each_other(&pieces) {
+                return Err(out_of_order(fuser.graph, nodes[0]));
+            }
             let mut start = 0;
             let part = |(_, cluster): (View, Cluster)| {
                 start += cluster.len;
@@ -356,30 +374,73 @@ impl Fuser<'_> {
             Ok(group(pieces.into_iter().map(part).collect(), which))
         };
         let all: Vec<usize> = (0..inputs.len()).collect();
-        match build(&all) {
-            Err(_) if inputs.len() > 1 => all.iter().map(|i| build(&[*i])).collect(),
-            built => vec![built],
+        match build(self, &all) {
+            Err(_) if inputs.len() > 1 => all.iter().map(|i| self.anyhow(|f| build(f, &[*i]))).collect(),
+            Err(obstacle) => vec![self.keep(obstacle).and_then(|()| self.anyhow(|f| build(f, &all)))],
+            Ok(built) => vec![Ok(built)],
         }
     }
 
+    fn pieces_anyhow(&mut self, roots: &[NodeId], whole: View, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Refusal> {
+        self.anyhow(|f| f.pieces(roots, whole.clone(), purpose))
+    }
+
+    /// Builds something, keeping what stands in the way.
+    fn anyhow<T>(&mut self, build: impl Fn(&Self) -> Result<T, Obstacle>) -> Result<T, Refusal> {
+        loop {
+            match build(self) {
+                Ok(built) => return Ok(built),
+                Err(obstacle) => self.keep(obstacle)?,
+            }
+        }
+    }
+
+    /// Keeps the first value that takes an obstacle away.
+    fn keep(&mut self, obstacle: Obstacle) -> Result<(), Refusal> {
+        let mut refusal = obstacle.refusal;
+        for kept in obstacle.keep {
+            let helps = !matches!(self.graph.node(kept.node()).op, Op::Load(_)) && !self.keeping.has(kept);
+            let bytes = 4 * kept.shape(self.graph).iter().product::<u64>();
+            if helps && bytes <= MOST_UNASKED {
+                self.keeping.add(kept);
+                self.stale = true;
+                return Ok(());
+            }
+            if helps {
+                let (bytes, most) = (bytes as f64 / 1e9, MOST_UNASKED as f64 / 1e9);
+                refusal.what = format!(
+                    "{}; to hold it in memory whole would take {bytes:.1} GB, more than the {most:.1} GB that are taken unasked",
+                    refusal.what
+                );
+                break;
+            }
+        }
+        Err(refusal)
+    }
+
     /// The clusters of `roots`, all seen through `whole`, one for each piece into which concatenations cut them.
-    fn pieces(&self, roots: &[NodeId], whole: View, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Refusal> {
-        let mut todo = vec![View::whole(whole.len())];
+    fn pieces(&self, roots: &[NodeId], whole: View, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Obstacle> {
+        // With the concatenation that a piece was cut at.
+        let mut todo = vec![(View::whole(whole.len()), roots[0])];
         let mut done = Vec::new();
-        while let Some(view) = todo.pop() {
-            let split_apart = || Refusal {
-                span: self.graph.node(roots[0]).span,
-                what: "this combination of joined and reshaped tensors is not there yet".into(),
+        let apart = |joined: NodeId| Obstacle {
+            keep: vec![Kept::Whole(joined)],
+            refusal: Refusal {
+                span: self.graph.node(joined).span,
+                what: "these tensors are joined and then looked at through a change of shape that cuts across their joints"
+                    .into(),
                 help: "join the tensors last, or save the intermediate model".into(),
-            };
-            let through = compose(&view, &whole).ok_or_else(split_apart)?;
+            },
+        };
+        while let Some((view, joined)) = todo.pop() {
+            let through = compose(&view, &whole).ok_or_else(|| apart(joined))?;
             let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, through.clone())).collect();
-            match push(self.graph, &self.joints, &self.keeping, &seen, purpose) {
+            match push(self.graph, self.joints, &self.keeping, &seen, purpose) {
                 Ok(cluster) => done.push((view, cluster)),
-                Err(Stop::NotYet(refusal)) => return Err(refusal),
-                Err(Stop::Split(pieces)) => {
+                Err(Stop::Obstacle(obstacle)) => return Err(obstacle),
+                Err(Stop::Split(pieces, joined)) => {
                     for piece in pieces.iter().rev() {
-                        todo.push(compose(piece, &view).ok_or_else(split_apart)?);
+                        todo.push((compose(piece, &view).ok_or_else(|| apart(joined))?, joined));
                     }
                 }
             }
@@ -412,11 +473,24 @@ fn join<T>(groups: &mut ByEntries<T>, entries: u64, item: T) {
     }
 }
 
-fn out_of_order(graph: &Graph, node: NodeId) -> Refusal {
-    Refusal {
-        span: graph.node(node).span,
-        what: "the largest entries of tensors joined along an inner axis are not there yet".into(),
-        help: "join them along the first axis, or select before joining".into(),
+/// Whether the pieces go through the entries in order.
+fn follow_each_other(pieces: &[(View, Cluster)]) -> bool {
+    let mut at = 0;
+    pieces.iter().all(|(v, _)| {
+        let here = v.is_contiguous() && v.offset == at;
+        at += v.len();
+        here
+    })
+}
+
+fn out_of_order(graph: &Graph, node: NodeId) -> Obstacle {
+    Obstacle {
+        keep: vec![Kept::Whole(node)],
+        refusal: Refusal {
+            span: graph.node(node).span,
+            what: "the largest entries are asked of tensors joined along an inner axis".into(),
+            help: "join them along the first axis, or select before joining".into(),
+        },
     }
 }
 

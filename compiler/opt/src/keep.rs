@@ -8,10 +8,14 @@
 //! Not here: when temporaries are filled (`fuse`), which number each has (`schedule`).
 
 use crate::cluster::Kept;
+use crate::push_views::Refusal;
 use merge_abi::Routine;
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
+
+/// Bytes of the largest tensor that a routine may be called on or give.
+const MOST_OF_A_CALL: u64 = 4 << 31;
 
 /// A routine on kept values, with all results that anybody asks for.
 #[derive(Debug)]
@@ -52,6 +56,28 @@ impl Keeping {
             keeping.call_of.insert(id, call);
         }
         keeping
+    }
+
+    /// Keeps one more value.
+    pub fn add(&mut self, kept: Kept) {
+        self.kept.insert(kept);
+    }
+
+    /// The calls on or of more than can be held in memory.
+    pub fn beyond(&self, graph: &Graph) -> Vec<(NodeId, Refusal)> {
+        let mut out = Vec::new();
+        for call in &self.calls {
+            let Some(node) = call.results.iter().flatten().next() else { continue };
+            let values = call.inputs.iter().chain(call.results.iter().flatten());
+            let bytes = values.map(|n| 4 * graph.shape(*n).iter().product::<u64>()).max().unwrap_or(0);
+            if bytes > MOST_OF_A_CALL {
+                let (name, bytes, most) = (call.routine.name(), bytes as f64 / 1e9, MOST_OF_A_CALL as f64 / 1e9);
+                let what = format!("`{name}` would hold a tensor of {bytes:.1} GB in memory, and {most:.1} GB is the most");
+                let help = "apply it to each tensor or to each part of it instead of all at once".to_owned();
+                out.push((*node, Refusal { span: graph.node(*node).span, what, help }));
+            }
+        }
+        out
     }
 
     /// Whether this value is kept.

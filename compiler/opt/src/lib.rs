@@ -4,16 +4,20 @@
 //!
 //! 1. `simplify` folds constants and exact identities, turns comparisons of ranks into masks of the
 //!    largest entries, and drops what no output needs. *The graph computes the same bits with less.*
-//! 2. `fuse` decides which passes over the tensors there are: a statistic directly before the first
-//!    tensor that needs it, statistics over the same entries together. For each it asks
-//! 3. `push_views` for a cluster: slices, reshapes, transposes, broadcasts and concatenations become
-//!    affine views at the loads, and loops are cut where a concatenation ends. *Nothing is materialised.*
-//! 4. `outline` writes each cluster as a kernel, once per structure, with its numbers as arguments.
+//! 2. `lower` turns ranks as numbers into calls and long lists into short ones. *Some loop or routine computes each
+//!    operation.*
+//! 3. `fuse` decides which passes over the tensors there are: a statistic directly before the first
+//!    tensor that needs it, statistics over the same entries together; `order` puts those that fill temporaries where few
+//!    are in memory at once. For each it asks
+//! 4. `push_views` for a cluster: slices, reshapes, transposes, broadcasts and concatenations become
+//!    affine views at the loads, and loops are cut where a concatenation ends. What cannot be pushed goes to `keep`, which
+//!    holds the operands and results of calls already, and `fuse` starts again. *Only what must be is materialised.*
+//! 5. `outline` writes each cluster as a kernel, once per structure, with its numbers as arguments.
 //!    *Layers share kernels; a new setting compiles nothing.* Functions without an instruction are
 //!    expanded by `merge_ir::kir::expand`.
-//! 5. `schedule` puts steps, scalars and sources into the plan. *What [`verify_plan`] checks holds.*
+//! 6. `schedule` puts steps, scalars, sources and temporaries into the plan. *What [`verify_plan`] checks holds.*
 //!
-//! What cannot be computed in this way yet is answered by E5001 at its place in the recipe.
+//! What cannot be computed, mostly since it is too large to hold, is answered by E5001 at its place in the recipe.
 //!
 //! Not here: the meaning of the language (`sema`), machine code (`codegen`), tiles and threads (the
 //! runtime), IO of any kind.
@@ -24,6 +28,7 @@ mod cluster;
 pub mod codes;
 mod fuse;
 mod keep;
+mod lower;
 mod order;
 mod outline;
 mod print_dispatch;
@@ -58,6 +63,8 @@ pub fn compile(graph: &tir::Graph, recipe: Recipe) -> Compiled {
     check("the front end", || tir::verify(graph));
     let optimised = simplify::simplify(graph);
     check("simplify", || tir::verify(&optimised));
+    let optimised = lower::lower(optimised);
+    check("lower", || tir::verify(&optimised));
     let dispatch = fuse::fuse(&optimised);
     if !dispatch.diagnostics.is_empty() {
         return Compiled { diagnostics: dispatch.diagnostics, optimised, ..Compiled::default() };

@@ -53,7 +53,7 @@ pub(crate) fn order<'c>(
             out.push(at);
         } else if !std::mem::replace(&mut opened[at], true) {
             stack.push((at, true));
-            stack.extend(before(&needs(keeping, &groups[at])).into_iter().rev().map(|b| (b, false)));
+            stack.extend(before(&needs(dispatch, keeping, &groups[at])).into_iter().rev().map(|b| (b, false)));
         }
     }
     let mut groups: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
@@ -75,9 +75,13 @@ fn gifts(keeping: &Keeping, group: &Group) -> Vec<Gift> {
 }
 
 /// What a pass needs.
-pub(crate) fn needs(keeping: &Keeping, group: &Group) -> Vec<Need> {
+pub(crate) fn needs(dispatch: &Dispatch, keeping: &Keeping, group: &Group) -> Vec<Need> {
     match group {
-        Group::Reduce { parts, .. } | Group::Select { parts, .. } => parts.iter().flat_map(|p| p.cluster.needs()).collect(),
+        Group::Reduce { parts, .. } => parts.iter().flat_map(|p| p.cluster.needs()).collect(),
+        Group::Select { parts, selections } => {
+            let counts = selections.iter().map(|s| Need::Number(dispatch.selections[*s as usize].k));
+            parts.iter().flat_map(|p| p.cluster.needs()).chain(counts).collect()
+        }
         Group::Map { cluster, .. } => cluster.needs().collect(),
         Group::Copy { from: (Tensor::Kept(kept), _), .. } => vec![Need::Temp(*kept)],
         Group::Copy { from: (Tensor::Source(_), _), .. } => Vec::new(),

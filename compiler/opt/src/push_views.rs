@@ -2,8 +2,8 @@
 //!
 //! Slices, reshapes, transposes and broadcasts compose into one affine view per load. A concatenation
 //! disappears where the loop stays inside one part; where it does not, [`Stop::Split`] says how to cut the
-//! loop so that each piece does, and the caller tries each piece. What cannot be expressed without writing
-//! a tensor to memory is refused with the reason and a way out, never guessed.
+//! loop so that each piece does, and the caller tries each piece. What a loop cannot look at in the way it is asked
+//! to is an [`Obstacle`], which names the values to keep in temporaries, where they may be looked at in any way.
 //!
 //! Not here: which loops there are (`fuse`).
 
@@ -16,7 +16,10 @@ use merge_ir::tir::{Graph, NodeId, Op, Over};
 use rustc_hash::FxHashMap;
 
 /// Entries of a literal that a kernel may hold as a chain of choices.
-const LONGEST_LITERAL: usize = 64;
+pub(crate) const LONGEST_LITERAL: usize = 64;
+
+/// Entries of a list that may be written in a recipe: that many kernels hold it, a piece each.
+pub(crate) const LONGEST_LIST: usize = 64 * LONGEST_LITERAL;
 
 /// Whole numbers up to here are exact in f32.
 const EXACT: u64 = 1 << 24;
@@ -27,12 +30,21 @@ const MOST_PIECES: usize = 100_000;
 /// Why a cluster cannot be built as asked.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// These views of the loop, one after the other, can be.
-    Split(Vec<View>),
-    NotYet(Refusal),
+    /// These views of the loop, one after the other, can be; the node is the concatenation that they take apart.
+    Split(Vec<View>, NodeId),
+    Obstacle(Obstacle),
 }
 
-/// What is not there yet, where, and what to do instead.
+/// Something that a loop cannot compute where it is asked to.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    /// Each of these, kept, takes it away or moves it to a loop of its own; the first that can be is meant.
+    pub keep: Vec<Kept>,
+    /// What to say where none can be.
+    pub refusal: Refusal,
+}
+
+/// What cannot be computed, where, and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Refusal {
     pub span: Span,
@@ -85,8 +97,16 @@ pub(crate) fn push(
     purpose: Purpose,
 ) -> Result<Cluster, Stop> {
     let Purpose { filling, read_scalars } = purpose;
-    let mut pusher =
-        Pusher { graph, joints, keeping, filling, b: Builder::default(), memo: FxHashMap::default(), stack: Vec::new() };
+    let mut pusher = Pusher {
+        graph,
+        joints,
+        keeping,
+        filling,
+        b: Builder::default(),
+        memo: FxHashMap::default(),
+        stack: Vec::new(),
+        random: Vec::new(),
+    };
     pusher.b.cluster.len = roots.first().map_or(1, |r| r.1.len());
     for (node, view) in roots {
         let view = pusher.b.view(view.clone());
@@ -104,6 +124,8 @@ struct Pusher<'g> {
     b: Builder,
     memo: FxHashMap<(NodeId, ViewId), ExprId>,
     stack: Vec<(NodeId, ViewId)>,
+    /// The random numbers that the loop draws.
+    random: Vec<NodeId>,
 }
 
 impl Pusher<'_> {
@@ -129,7 +151,7 @@ impl Pusher<'_> {
     }
 
     fn finish(self, root: NodeId) -> Result<Cluster, Stop> {
-        let cluster = self.b.cluster;
+        let (cluster, random) = (self.b.cluster, self.random);
         let Some(first) = cluster.first else { return Ok(cluster) };
         // The index of the loop counts from `first`; coordinates survive that only at whole turns.
         let turns = |(stride, len): (u64, u64)| first.is_multiple_of(stride * len);
@@ -138,9 +160,10 @@ impl Pusher<'_> {
         if coords_fit && cuts_fit && cluster.row_len.is_none_or(|cols| first.is_multiple_of(cols)) {
             return Ok(cluster);
         }
-        Err(not_yet(
+        Err(obstacle(
+            random.into_iter().map(Kept::Whole),
             self.graph.node(root).span,
-            "random numbers that start in the middle of a tensor cannot be combined with positions in it yet",
+            "random numbers that start in the middle of a tensor are combined with positions in it",
             "draw the random numbers for each tensor by itself, outside `whole`",
         ))
     }
@@ -170,17 +193,17 @@ impl Pusher<'_> {
         known
     }
 
-    /// An operand that stretches to `shape`.
-    fn operand(&mut self, node: NodeId, shape: &[u64], view: ViewId) -> Result<Option<ExprId>, Stop> {
+    /// An operand of `user` that stretches to `shape`.
+    fn operand(&mut self, user: NodeId, node: NodeId, shape: &[u64], view: ViewId) -> Result<Option<ExprId>, Stop> {
         let from = self.graph.shape(node).clone();
         let view = match from.is_empty() || *from == *shape {
             true => view,
-            false => self.through(node, view, &broadcast(&from, shape))?,
+            false => self.through(user, view, &broadcast(&from, shape))?,
         };
         Ok(self.get(node, view))
     }
 
-    /// `view`, then `next`.
+    /// `view`, which `node` is seen through, then `next`.
     fn through(&mut self, node: NodeId, view: ViewId, next: &View) -> Result<ViewId, Stop> {
         match compose(self.b.cluster.view(view), next) {
             Some(v) => Ok(self.b.view(v)),
@@ -189,11 +212,11 @@ impl Pusher<'_> {
     }
 
     fn misfit(&self, node: NodeId) -> Stop {
-        not_yet(
+        obstacle(
+            [Kept::Whole(node)],
             self.graph.node(node).span,
-            "this change of shape cuts across the rows of what it is applied to, and would need the tensor in memory, \
-             which is not there yet",
-            "apply it to the tensors as they are stored, before other changes of shape, or save the intermediate model",
+            "this is looked at through a change of shape that cuts across its rows",
+            "change the shape of the tensors as they are stored, before other changes of shape, or save the intermediate model",
         )
     }
 
@@ -214,13 +237,17 @@ impl Pusher<'_> {
             Op::Reduce { over: Over::All, .. } | Op::Kth { over: Over::All, .. } => self.known(node, view),
             Op::Load(source) => Some(self.b.expr(Expr::Load(Tensor::Source(*source), view))),
             Op::Literal(values) => Some(self.literal(node, values, view)?),
-            Op::Unary(f, a) => self.operand(*a, shape, view)?.map(|a| self.b.expr(Expr::Unary(*f, a))),
-            Op::Binary(f, a, b) => match (self.operand(*a, shape, view)?, self.operand(*b, shape, view)?) {
+            Op::Unary(f, a) => self.operand(node, *a, shape, view)?.map(|a| self.b.expr(Expr::Unary(*f, a))),
+            Op::Binary(f, a, b) => match (self.operand(node, *a, shape, view)?, self.operand(node, *b, shape, view)?) {
                 (Some(a), Some(b)) => Some(self.b.binary(*f, a, b)),
                 _ => None,
             },
             Op::Select(c, a, b) => {
-                let parts = (self.operand(*c, shape, view)?, self.operand(*a, shape, view)?, self.operand(*b, shape, view)?);
+                let parts = (
+                    self.operand(node, *c, shape, view)?,
+                    self.operand(node, *a, shape, view)?,
+                    self.operand(node, *b, shape, view)?,
+                );
                 match parts {
                     (Some(c), Some(a), Some(b)) => Some(self.b.expr(Expr::Select(c, a, b))),
                     _ => None,
@@ -234,19 +261,19 @@ impl Pusher<'_> {
             Op::Normal { key, first } => Some(self.normal(node, *key, *first, view)?),
             Op::Reduce { f, over: Over::Rows, input } => {
                 let rows = self.rows_of(node, *input, view)?;
-                self.get(*input, rows).map(|input| self.row_value(node, RowKind::Reduce(*f), input)).transpose()?
+                self.get(*input, rows).map(|key| self.row_value(*input, RowKind::Reduce(*f), key)).transpose()?
             }
             Op::Kth { input, k, over: Over::Rows } => {
                 let rows = self.rows_of(node, *input, view)?;
                 let kind = RowKind::Select { k: *k, at_least_one: true };
-                self.get(*input, rows).map(|input| self.row_value(node, kind, input)).transpose()?
+                self.get(*input, rows).map(|key| self.row_value(*input, kind, key)).transpose()?
             }
             Op::TopMask { input, k, over: Over::Rows } => {
-                self.check_rows(node, view)?;
+                self.check_rows(node, *input, view)?;
                 match self.get(*input, view) {
                     Some(key) => {
                         let kind = RowKind::Select { k: *k, at_least_one: false };
-                        let stat = self.row_stat(node, kind, key)?;
+                        let stat = self.row_stat(*input, kind, key)?;
                         Some(self.b.expr(Expr::RowChosen { stat, key }))
                     }
                     None => None,
@@ -256,13 +283,7 @@ impl Pusher<'_> {
                 Some(key) => Some(self.chosen(node, key, view)?),
                 None => None,
             },
-            Op::Rank { .. } => {
-                return Err(not_yet(
-                    n.span,
-                    "ranks as numbers are not there yet",
-                    "compare the rank with a number, as in `rank(x) < k`, which asks for the largest k",
-                ));
-            }
+            Op::Rank { .. } => unreachable!("ranks as numbers are calls after `lower`"),
             Op::Slice { input, start } => {
                 let steps = strides(graph.shape(*input));
                 let offset = start.iter().zip(&steps).map(|(c, s)| c * s).sum();
@@ -346,7 +367,7 @@ impl Pusher<'_> {
                 return self.misfit(node);
             }
         }
-        Stop::Split(pieces)
+        Stop::Split(pieces, node)
     }
 
     /// `offset` plus the sum of coordinates of the walk times weights, as an expression over the loop's index.
@@ -381,10 +402,11 @@ impl Pusher<'_> {
             return Ok(self.b.number(value(0)));
         }
         if values.len() > LONGEST_LITERAL {
-            return Err(not_yet(
+            return Err(obstacle(
+                [],
                 self.graph.node(node).span,
-                format!("a list of {} numbers written in a recipe is too long to be a tensor yet", values.len()),
-                format!("up to {LONGEST_LITERAL} are fine; put longer ones into a file and read them with `tensors(path)`"),
+                format!("a list of {} numbers written in a recipe is too long to be a tensor", values.len()),
+                format!("up to {LONGEST_LIST} are fine; put longer ones into a file and read them with `tensors(path)`"),
             ));
         }
         let walk = self.walk(node, view, &[values.len() as u64])?;
@@ -402,18 +424,21 @@ impl Pusher<'_> {
         let view = self.b.cluster.view(view);
         let start = first + view.offset;
         let span = self.graph.node(node).span;
+        self.random.push(node);
         if !view.is_contiguous() {
-            return Err(not_yet(
+            return Err(obstacle(
+                [Kept::Whole(node)],
                 span,
-                "random numbers for part of a row, or for a transposed tensor, are not there yet",
+                "these random numbers are looked at in another order than the one in which they are drawn",
                 "draw them for the tensor as it is stored and slice or transpose the result of the formula",
             ));
         }
         match *self.b.cluster.first.get_or_insert(start) == start {
             true => Ok(self.b.expr(Expr::Uniform(key))),
-            false => Err(not_yet(
+            false => Err(obstacle(
+                [Kept::Whole(node)],
                 span,
-                "random numbers that belong to different places of two tensors cannot meet in one formula yet",
+                "random numbers that belong to different places of two tensors meet in one formula",
                 "draw them for tensors of the same shape",
             )),
         }
@@ -442,9 +467,10 @@ impl Pusher<'_> {
         } else {
             let entries: u64 = graph.shape(node).iter().product();
             if entries > EXACT {
-                return Err(not_yet(
+                return Err(obstacle(
+                    [Kept::Whole(node)],
                     graph.node(node).span,
-                    "the largest entries of a tensor this large cannot be looked at out of order yet",
+                    "the largest entries of a tensor this large are looked at out of order",
                     "transpose or slice after the formula, not inside it",
                 ));
             }
@@ -454,40 +480,45 @@ impl Pusher<'_> {
         Ok(self.b.expr(Expr::Chosen { mask: node, key, at }))
     }
 
-    fn row_stat(&mut self, node: NodeId, kind: RowKind, input: ExprId) -> Result<u32, Stop> {
-        if self.b.asks_for_cut(input) {
-            return Err(not_yet(
-                self.graph.node(node).span,
-                "a statistic of each row of what was selected from the whole tensor is not there yet",
+    /// A statistic of each row of `input`, which is `key` in this loop.
+    fn row_stat(&mut self, input: NodeId, kind: RowKind, key: ExprId) -> Result<u32, Stop> {
+        if self.b.asks_for_cut(key) {
+            return Err(obstacle(
+                [Kept::Whole(input)],
+                self.graph.node(input).span,
+                "a statistic of each row is asked of what was selected from the whole tensor",
                 "select `over: rows` too, or save the selection first",
             ));
         }
-        Ok(self.b.row_stat(RowStat { kind, input }))
+        Ok(self.b.row_stat(RowStat { kind, input: key }))
     }
 
-    fn row_value(&mut self, node: NodeId, kind: RowKind, input: ExprId) -> Result<ExprId, Stop> {
-        let stat = self.row_stat(node, kind, input)?;
+    fn row_value(&mut self, input: NodeId, kind: RowKind, key: ExprId) -> Result<ExprId, Stop> {
+        let stat = self.row_stat(input, kind, key)?;
         Ok(self.b.expr(Expr::Row(stat)))
     }
 
-    /// The view of `input` that goes along each row whose statistic the loop sees through `view`. The loop
+    /// The view of `input` that goes along each row whose statistic `node` the loop sees through `view`. The loop
     /// must stay at one statistic for as long as a row of `input` is.
     fn rows_of(&mut self, node: NodeId, input: NodeId, view: ViewId) -> Result<ViewId, Stop> {
         let cols = self.graph.shape(input).last().copied().unwrap_or(1);
-        self.claim_rows(node, cols)?;
+        // Along its rows it can always be computed, once its operand is there.
+        let keep = [Kept::Whole(node), Kept::Rows(node), Kept::Whole(input)];
+        self.claim_rows(node, cols, keep)?;
         let rows = match split_rows(self.b.cluster.view(view), cols) {
             Some((outer, inner)) if inner.dims.iter().all(|d| d.1 == 0) => outer,
-            _ => return Err(self.rows_apart(node)),
+            _ => return Err(self.rows_apart(node, keep)),
         };
         let mut dims: Vec<(u64, u64)> = rows.dims.iter().map(|(n, s)| (*n, s * cols)).collect();
         dims.push((cols, 1));
         Ok(self.b.view(View { offset: rows.offset * cols, dims }.simplified()))
     }
 
-    /// Holds that the loop goes along whole rows of `node`.
-    fn check_rows(&mut self, node: NodeId, view: ViewId) -> Result<(), Stop> {
+    /// Holds that the loop goes along whole rows of `node`, the mask of the largest of each row of `input`.
+    fn check_rows(&mut self, node: NodeId, input: NodeId, view: ViewId) -> Result<(), Stop> {
         let cols = self.graph.shape(node).last().copied().unwrap_or(1);
-        self.claim_rows(node, cols)?;
+        let keep = [Kept::Whole(node), Kept::Whole(input)];
+        self.claim_rows(node, cols, keep)?;
         match split_rows(self.b.cluster.view(view), cols) {
             Some((outer, inner))
                 if inner.dims[..] == [(cols, 1)]
@@ -496,30 +527,33 @@ impl Pusher<'_> {
             {
                 Ok(())
             }
-            _ => Err(self.rows_apart(node)),
+            _ => Err(self.rows_apart(node, keep)),
         }
     }
 
-    fn claim_rows(&mut self, node: NodeId, cols: u64) -> Result<(), Stop> {
+    fn claim_rows(&mut self, node: NodeId, cols: u64, keep: impl IntoIterator<Item = Kept>) -> Result<(), Stop> {
         if *self.b.cluster.row_len.get_or_insert(cols) == cols {
             return Ok(());
         }
-        Err(not_yet(
+        Err(obstacle(
+            keep,
             self.graph.node(node).span,
-            "statistics over rows of different lengths cannot meet in one formula yet",
+            "statistics over rows of different lengths meet in one formula",
             "bring the tensors to one shape with slices, or save the intermediate model",
         ))
     }
 
-    fn rows_apart(&self, node: NodeId) -> Stop {
-        not_yet(
+    fn rows_apart(&self, node: NodeId, keep: impl IntoIterator<Item = Kept>) -> Stop {
+        obstacle(
+            keep,
             self.graph.node(node).span,
-            "a statistic of each row is used here apart from its rows, which is not there yet",
+            "a statistic of each row is used here apart from its rows",
             "use it in a formula that gives a tensor with the same rows, or reduce over the whole tensor instead",
         )
     }
 }
 
-fn not_yet(span: Span, what: impl Into<String>, help: impl Into<String>) -> Stop {
-    Stop::NotYet(Refusal { span, what: what.into(), help: help.into() })
+fn obstacle(keep: impl IntoIterator<Item = Kept>, span: Span, what: impl Into<String>, help: impl Into<String>) -> Stop {
+    let refusal = Refusal { span, what: what.into(), help: help.into() };
+    Stop::Obstacle(Obstacle { keep: keep.into_iter().collect(), refusal })
 }

@@ -25,7 +25,7 @@ fn prune(graph: &Graph) -> Graph {
 }
 
 /// Builds the live part of a graph anew, each node by `make`, whose operands are already made.
-fn rebuild(from: &Graph, make: impl Fn(&mut Graph, Op, Rc<[u64]>, Span) -> NodeId) -> Graph {
+pub(crate) fn rebuild(from: &Graph, make: impl Fn(&mut Graph, Op, Rc<[u64]>, Span) -> NodeId) -> Graph {
     let mut to = Graph::default();
     to.checkpoints = from.checkpoints.clone();
     to.sources = from.sources.clone();

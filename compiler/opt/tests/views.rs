@@ -1,9 +1,10 @@
-//! Slices, reshapes, transposes, broadcasts and concatenations: pushed to loads and targets, or refused.
+//! Slices, reshapes, transposes, broadcasts and concatenations: pushed to loads and targets, or, where that cannot be,
+//! looked at in a temporary.
 
 mod common;
 
-use common::{Build, check, execute};
-use merge_abi::{BinaryFn, DType, Operand, Recipe, ReduceFn, Step, UnaryFn};
+use common::{Build, check};
+use merge_abi::{BinaryFn, DType, Operand, Recipe, ReduceFn, Routine, Step, UnaryFn};
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 
 /// The message of the only finding.
@@ -41,8 +42,8 @@ fn integers_are_copied_but_not_computed() {
     let x = b.load(0, "w", &[6]);
     let y = b.un(UnaryFn::Neg, x);
     b.save("w", y);
-    b.graph.outputs[0].tensors[0].dtype = DType::Bool;
-    assert!(refused(&b.graph).contains("`bool`"));
+    b.graph.outputs[0].tensors[0].dtype = DType::I32;
+    assert!(refused(&b.graph).contains("`i32`"));
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn formulas_over_joined_tensors_are_cut_where_they_join() {
 }
 
 #[test]
-fn the_largest_of_tensors_joined_inside_are_refused_and_at_the_front_fine() {
+fn the_largest_of_tensors_joined_inside_are_selected_from_memory() {
     for axis in [0, 1] {
         let mut b = Build::default();
         let parts: Vec<NodeId> = (0..2).map(|c| b.load(c, "w", &[6, 6])).collect();
@@ -89,11 +90,7 @@ fn the_largest_of_tensors_joined_inside_are_refused_and_at_the_front_fine() {
         let mask = b.top(Over::All, x, k);
         let out = b.bin(BinaryFn::Mul, mask, x);
         b.save("w", out);
-        if axis == 0 {
-            check(&b.graph);
-        } else {
-            assert!(refused(&b.graph).contains("inner axis"));
-        }
+        assert_eq!(check(&b.graph).plan.temps.len(), axis as usize);
     }
 }
 
@@ -156,35 +153,179 @@ fn rows_may_be_cut_and_their_statistics_stay() {
     check(&b.graph);
 }
 
-#[test]
-fn what_would_need_memory_is_refused() {
+/// How many temporaries a graph of one output needs, which is as it should be.
+fn temps(make: impl FnOnce(&mut Build) -> NodeId) -> usize {
     let mut b = Build::default();
-    let x = b.load(0, "w", &[6, 8]);
-    let rank = b.rank(Over::All, x);
-    b.save("w", rank);
-    assert!(refused(&b.graph).contains("ranks"));
+    let out = make(&mut b);
+    b.save("w", out);
+    check(&b.graph).plan.temps.len()
+}
 
+#[test]
+fn ranks_are_numbers() {
+    for over in [Over::All, Over::Rows] {
+        let made = temps(|b| {
+            let x = b.load(0, "w", &[6, 8]);
+            let rank = b.rank(over, x);
+            b.bin(BinaryFn::Mul, rank, x)
+        });
+        assert_eq!(made, 2);
+    }
+}
+
+#[test]
+fn statistics_of_rows_may_leave_their_rows() {
+    // The sums themselves; as a row; sorted; in another tensor's columns; under a slice across rows.
+    let sums = |b: &mut Build| {
+        let x = b.load(0, "w", &[6, 8]);
+        b.reduce(ReduceFn::Sum, Over::Rows, x)
+    };
+    assert_eq!(temps(sums), 2);
+    temps(|b| {
+        let s = sums(b);
+        let row = b.transpose(s);
+        let y = b.load(1, "y", &[5, 6]);
+        b.bin(BinaryFn::Mul, row, y)
+    });
+    temps(|b| {
+        let s = sums(b);
+        let flat = b.reshape(s, &[6]);
+        b.call(Routine::Sort { largest_first: false }, 0, &[flat])
+    });
+    temps(|b| {
+        let (x, s) = (b.load(0, "w", &[6, 8]), sums(b));
+        let scaled = b.bin(BinaryFn::Sub, x, s);
+        b.slice(scaled, &[1, 2], &[4, 3])
+    });
+    temps(|b| {
+        let k = b.num(3.0);
+        let x = b.load(0, "w", &[6, 8]);
+        let kth = b.kth(Over::Rows, x, k);
+        b.reshape(kth, &[2, 3])
+    });
+}
+
+#[test]
+fn statistics_over_columns_are_those_of_the_rows_of_the_transposed() {
+    temps(|b| {
+        let x = b.load(0, "w", &[6, 8]);
+        let turned = b.transpose(x);
+        let sums = b.reduce(ReduceFn::Sum, Over::Rows, turned);
+        let row = b.transpose(sums);
+        b.bin(BinaryFn::Div, x, row)
+    });
+    temps(|b| {
+        let (x, k) = (b.load(0, "w", &[6, 8]), b.num(2.0));
+        let turned = b.transpose(x);
+        let mask = b.top(Over::Rows, turned, k);
+        let mask = b.transpose(mask);
+        b.bin(BinaryFn::Mul, x, mask)
+    });
+}
+
+#[test]
+fn rows_of_different_lengths_meet() {
+    temps(|b| {
+        let x = b.load(0, "w", &[6, 8]);
+        let wide = b.reshape(x, &[12, 4]);
+        let (s, t) = (b.reduce(ReduceFn::Sum, Over::Rows, x), b.reduce(ReduceFn::Max, Over::Rows, wide));
+        let one = b.bin(BinaryFn::Sub, x, s);
+        let two = b.bin(BinaryFn::Sub, wide, t);
+        let two = b.reshape(two, &[6, 8]);
+        b.bin(BinaryFn::Add, one, two)
+    });
+    // Rows of what a mask of rows of another length leaves.
+    temps(|b| {
+        let (x, k) = (b.load(0, "w", &[6, 8]), b.num(2.0));
+        let wide = b.reshape(x, &[12, 4]);
+        let mask = b.top(Over::Rows, wide, k);
+        let kept = b.bin(BinaryFn::Mul, mask, wide);
+        let back = b.reshape(kept, &[6, 8]);
+        let s = b.reduce(ReduceFn::Sum, Over::Rows, back);
+        b.bin(BinaryFn::Sub, back, s)
+    });
+}
+
+#[test]
+fn rows_may_be_joined_from_several_tensors() {
+    let made = temps(|b| {
+        let parts: Vec<NodeId> = (0..2).map(|c| b.load(c, "w", &[6, 4])).collect();
+        let x = b.concat(1, &parts);
+        let s = b.reduce(ReduceFn::Max, Over::Rows, x);
+        b.bin(BinaryFn::Sub, x, s)
+    });
+    assert!(made > 0);
+}
+
+#[test]
+fn rows_of_what_was_selected_from_the_whole_tensor() {
+    let made = temps(|b| {
+        let (x, k) = (b.load(0, "w", &[6, 8]), b.num(20.0));
+        let mask = b.top(Over::All, x, k);
+        let kept = b.bin(BinaryFn::Mul, mask, x);
+        let s = b.reduce(ReduceFn::Sum, Over::Rows, kept);
+        b.bin(BinaryFn::Sub, kept, s)
+    });
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn random_numbers_may_be_looked_at_in_any_order() {
+    temps(|b| {
+        let (x, u) = (b.load(0, "w", &[6, 8]), b.uniform(1, 0, &[8, 6]));
+        let u = b.transpose(u);
+        b.bin(BinaryFn::Mul, u, x)
+    });
+    temps(|b| {
+        let (u, v) = (b.uniform(1, 0, &[8, 6]), b.uniform(2, 5, &[8, 6]));
+        b.bin(BinaryFn::Sub, u, v)
+    });
+    // Numbers that start inside a vector over the model meet coordinates and rows.
+    temps(|b| {
+        let (x, u) = (b.load(0, "w", &[6, 8]), b.uniform(1, 3, &[6, 8]));
+        let sum = b.bin(BinaryFn::Add, x, u);
+        let peak = b.reduce(ReduceFn::Max, Over::Rows, sum);
+        b.bin(BinaryFn::Sub, sum, peak)
+    });
+}
+
+#[test]
+fn a_change_of_shape_may_cut_across_rows() {
+    let made = temps(|b| {
+        let (x, row) = (b.load(0, "w", &[6, 8]), b.load(0, "row", &[6, 1]));
+        let sum = b.bin(BinaryFn::Add, x, row);
+        let flat = b.reshape(sum, &[48]);
+        b.slice(flat, &[3], &[20])
+    });
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn lists_of_numbers_may_be_longer_than_a_kernel() {
+    let list = |n: u64| (0..n).map(|i| (i as f64 / 4.0).to_bits()).collect();
+    temps(|b| {
+        let (x, v) = (b.load(0, "v", &[200]), b.add(Op::Literal(list(200)), &[200]));
+        b.bin(BinaryFn::Add, x, v)
+    });
     let mut b = Build::default();
-    let x = b.load(0, "w", &[6, 8]);
+    let v = b.add(Op::Literal(list(5000)), &[5000]);
+    b.save("v", v);
+    assert!(refused(&b.graph).contains("list of 5000 numbers"));
+}
+
+#[test]
+fn what_is_too_large_to_hold_is_refused() {
+    let mut b = Build::default();
+    let x = b.load(0, "w", &[1 << 15, 1 << 14]);
     let sums = b.reduce(ReduceFn::Sum, Over::Rows, x);
     b.save("w", sums);
-    assert!(refused(&b.graph).contains("apart from its rows"));
+    assert!(refused(&b.graph).contains("2.1 GB"), "{}", refused(&b.graph));
 
     let mut b = Build::default();
-    let x = b.load(0, "w", &[6, 8]);
-    let u = b.uniform(1, 0, &[8, 6]);
-    let u = b.transpose(u);
-    let out = b.bin(BinaryFn::Mul, u, x);
-    b.save("w", out);
-    assert!(refused(&b.graph).contains("random"));
-
-    let mut b = Build::default();
-    let (x, row) = (b.load(0, "w", &[6, 8]), b.load(0, "row", &[6, 1]));
-    let sum = b.bin(BinaryFn::Add, x, row);
-    let flat = b.reshape(sum, &[48]);
-    let cut = b.slice(flat, &[3], &[20]);
-    b.save("w", cut);
-    assert!(refused(&b.graph).contains("change of shape"));
+    let x = b.load(0, "w", &[1 << 17, 1 << 16]);
+    let sorted = b.call(Routine::Sort { largest_first: true }, 0, &[x]);
+    b.save("w", sorted);
+    assert!(refused(&b.graph).contains("`sort` would hold"));
 }
 
 #[test]
@@ -192,40 +333,31 @@ fn one_finding_stands_for_all_tensors_with_the_same_fault() {
     let mut b = Build::default();
     for layer in 0..32 {
         let x = b.load(0, &format!("layers.{layer}"), &[6]);
-        let rank = b.rank(Over::All, x);
-        b.save(&format!("layers.{layer}"), rank);
+        let less = b.un(UnaryFn::Neg, x);
+        b.save(&format!("layers.{layer}"), less);
+        b.graph.outputs[0].tensors[layer].dtype = DType::F8E4M3;
     }
     let compiled = merge_opt::compile(&b.graph, Recipe::default());
     assert_eq!(compiled.diagnostics.len(), 1);
     assert_eq!(compiled.diagnostics[0].notes, ["in 32 tensors, from `layers.0`"]);
 }
 
-/// Random graphs: each is either refused or gives what it means. The seed is printed with a failure.
+/// Random graphs: each gives what it means. The seed is printed with a failure.
 #[test]
 fn random_graphs_give_what_they_mean() {
-    let mut ran = 0;
+    let mut kept = 0;
     for seed in 0..1500u64 {
         let mut b = Build::default();
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let out = random_graph(&mut b, &mut rng);
         b.save("w", out);
         let graph = b.graph;
-        let result = std::panic::catch_unwind(|| {
-            let compiled = merge_opt::compile(&graph, Recipe::default());
-            if compiled.diagnostics.is_empty() {
-                check(&graph);
-                execute(&compiled);
-                return true;
-            }
-            assert!(compiled.diagnostics.iter().all(|d| d.code.0 == "E5001"));
-            false
-        });
-        match result {
-            Ok(done) => ran += u32::from(done),
+        match std::panic::catch_unwind(|| check(&graph).plan.temps.len()) {
+            Ok(temps) => kept += u32::from(temps > 0),
             Err(_) => panic!("seed {seed}\n{}", merge_ir::tir::print(&graph)),
         }
     }
-    assert!(ran > 900, "only {ran} were compiled");
+    assert!(kept > 300, "only {kept} needed memory");
 }
 
 struct Rng(u64);
@@ -249,7 +381,7 @@ fn random_graph(b: &mut Build, rng: &mut Rng) -> NodeId {
         let a = nodes[rng.below(nodes.len() as u64) as usize];
         let shape = b.graph.shape(a).to_vec();
         let n: u64 = shape.iter().product();
-        let new = match rng.below(12) {
+        let new = match rng.below(16) {
             0 => b.un([UnaryFn::Abs, UnaryFn::Neg, UnaryFn::Sign, UnaryFn::Not][rng.below(4) as usize], a),
             1 | 2 => {
                 let fits: Vec<NodeId> = nodes.iter().copied().filter(|n| fits(b.graph.shape(*n), &shape)).collect();
@@ -292,6 +424,17 @@ fn random_graph(b: &mut Build, rng: &mut Rng) -> NodeId {
                 let k = b.setting(&format!("k{}", nodes.len()), rng.below(n + 2) as f64);
                 let over = if rng.below(2) == 0 { Over::All } else { Over::Rows };
                 b.kth(over, a, k)
+            }
+            12 => b.rank(if rng.below(2) == 0 || shape.is_empty() { Over::All } else { Over::Rows }, a),
+            13 => b.uniform(rng.below(3), rng.below(3) * 7, &shape),
+            14 if !shape.is_empty() => b.add(Op::Coord { axis: rng.below(shape.len() as u64) as u32 }, &shape),
+            15 if shape.len() == 2 => {
+                let fits: Vec<NodeId> =
+                    nodes.iter().copied().filter(|n| matches!(b.graph.shape(*n)[..], [k, _] if k == shape[1])).collect();
+                match fits[..] {
+                    [] => b.call(Routine::Sort { largest_first: true }, 0, &[a]),
+                    _ => b.call(Routine::MatMul, 0, &[a, fits[rng.below(fits.len() as u64) as usize]]),
+                }
             }
             _ => continue,
         };
