@@ -51,11 +51,10 @@ impl Truncated {
             1 => "a matrix".to_owned(),
             n => format!("{n} matrices"),
         };
-        format!(
-            "{place} keeps {} of {} directions of {of}; largest residual {:.2e}",
-            range(self.kept),
-            range(self.of),
-            self.residual
-        )
+        let residual = match self.residual {
+            small if small < 0.001 => format!("{small:.1e}"),
+            other => format!("{other:.3}"),
+        };
+        format!("{place} keeps {} of {} directions of {of}; largest residual {residual}", range(self.kept), range(self.of))
     }
 }

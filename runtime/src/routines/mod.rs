@@ -60,8 +60,9 @@ type Strides<T> = (*const T, (isize, isize));
 pub trait Entry: Copy + Default + PartialOrd + std::ops::Add<Output = Self> + 'static {
     fn to_f64(self) -> f64;
     fn from_f64(x: f64) -> Self;
-    /// As IEEE 754's total order does, but for the zeros, which are equal, and NaN, which comes last whatever its sign.
-    fn order(self, other: Self) -> std::cmp::Ordering;
+    /// A number in the order of entries: as IEEE 754's total order, but for the zeros, which are equal, and NaN, which
+    /// comes last whatever its sign.
+    fn order(self) -> u64;
     /// `c [m, n] = a [m, k] b [k, n]`, the first two with strides of rows and columns, `c` row-major.
     ///
     /// # Safety
@@ -182,8 +183,14 @@ macro_rules! entry {
                 x as $t
             }
 
-            fn order(self, other: $t) -> std::cmp::Ordering {
-                self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
+            fn order(self) -> u64 {
+                if self.is_nan() {
+                    return u64::MAX;
+                }
+                // A sum of 0 and -0 is 0.
+                let bits = (self + 0.0).to_bits();
+                let sign = 1 << ($t::MAX_EXP.ilog2() + $t::MANTISSA_DIGITS);
+                u64::from(if bits & sign == 0 { bits | sign } else { !bits })
             }
 
             unsafe fn gemm((m, k, n): (usize, usize, usize), a: Strides<$t>, b: Strides<$t>, c: *mut $t) {

@@ -1,18 +1,13 @@
 //! Orders along the last axis. NaN counts as larger than any number, and the two zeros as equal.
 
 use super::{Array, Entry};
-use std::cmp::Ordering;
 
 /// Indices that put a row in order; equal entries keep theirs.
-fn indices<T: Entry>(row: &[T], largest_first: bool) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..row.len() as u32).collect();
-    let compare = |a: &u32, b: &u32| row[*a as usize].order(row[*b as usize]);
-    if largest_first {
-        order.sort_by(|a, b| compare(b, a));
-    } else {
-        order.sort_by(compare);
-    }
-    order
+fn indices<T: Entry>(row: &[T], largest_first: bool) -> impl Iterator<Item = u32> {
+    let flip = if largest_first { u64::MAX } else { 0 };
+    let mut order: Vec<(u64, u32)> = row.iter().zip(0..).map(|(x, i)| (x.order() ^ flip, i)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, i)| i)
 }
 
 /// Each row in order.
@@ -20,12 +15,9 @@ pub(super) fn sort<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
     let mut out = x.entries.to_vec();
     let len = x.shape.last().map_or(1, |n| *n as usize).max(1);
     for row in out.chunks_exact_mut(len) {
-        // Stable, so that zeros of both signs come out the same way everywhere.
-        if largest_first {
-            row.sort_by(|a, b| b.order(*a));
-        } else {
-            row.sort_by(|a, b| a.order(*b));
-        }
+        // Stable: zeros of both signs keep their order.
+        let flip = if largest_first { u64::MAX } else { 0 };
+        row.sort_by_key(|x| x.order() ^ flip);
     }
     out
 }
@@ -41,7 +33,7 @@ pub(super) fn rank<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
     for row in x.rows() {
         let start = out.len();
         out.resize(start + row.len(), T::default());
-        for (place, i) in indices(row, largest_first).into_iter().enumerate() {
+        for (place, i) in indices(row, largest_first).enumerate() {
             out[start + i as usize] = T::from_f64(place as f64);
         }
     }
@@ -63,7 +55,7 @@ pub(super) fn cumsum<T: Entry>(x: &Array<'_, T>) -> Vec<T> {
 /// The index of the largest entry of each row, the first of equal ones.
 pub(super) fn argmax<T: Entry>(x: &Array<'_, T>) -> Vec<T> {
     let first_largest = |row: &[T]| {
-        let larger = |best: usize, i: usize| if row[i].order(row[best]) == Ordering::Greater { i } else { best };
+        let larger = |best: usize, i: usize| if row[i].order() > row[best].order() { i } else { best };
         (1..row.len()).fold(0, larger)
     };
     x.rows().map(|row| T::from_f64(first_largest(row) as f64)).collect()

@@ -77,6 +77,13 @@ fn matrices() -> Vec<(u64, u64, Vec<f64>)> {
     all.push((60, 45, times(&random(60 * 4, 1), &random(4 * 45, 2), 4)));
     all.push((40, 40, random(1600, 9).iter().enumerate().map(|(i, x)| x * 0.5f64.powi(i as i32 % 40)).collect()));
     all.push((2, 2, vec![1.0, -1.0, -1.0, 1.0]));
+    // Values that fall to 1e-3, 1e-4, .. 1e-8 of the largest, in bases of their own.
+    for (i, last) in [3, 4, 5, 6, 8].into_iter().enumerate() {
+        let basis = |stream| results(&Routine::Qr, &[(&[48, 48], &random(48 * 48, stream))]).remove(0);
+        let (u, v) = (basis(31 + i as u64), basis(41 + i as u64));
+        let us: Vec<f64> = (0..48 * 48).map(|at| u[at] * 10f64.powf(-f64::from(last) * (at % 48) as f64 / 47.0)).collect();
+        all.push((48, 48, times(&us, &turned(&v, 48), 48)));
+    }
     all
 }
 
@@ -178,6 +185,10 @@ fn the_polar_factor_is_the_nearest_orthogonal_matrix() {
             |a: &[f64]| -> Vec<f64> { a.chunks(short as usize).flat_map(|row| row[..kept as usize].iter().copied()).collect() };
         let want = if kept == 0 { vec![0.0; x.len()] } else { times(&cut(u), &turned(&cut(v), kept), kept) };
         close(&p, &want, 1e-8);
+        if kept == short {
+            let tall = if m < n { turned(&p, n) } else { p };
+            orthonormal(&tall, short, 1e-8);
+        }
     }
     let scaled = one(&Routine::Polar, &[(&[2, 2], &[0.0, -5.0, 3.0, 0.0])]);
     close(&scaled, &[0.0, -1.0, 1.0, 0.0], 1e-15);
