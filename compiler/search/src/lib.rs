@@ -10,7 +10,10 @@
 pub mod algorithms;
 mod encode;
 pub mod engine;
+pub mod journal;
+pub mod objective;
 mod rng;
+pub mod run;
 pub mod searcher;
 mod seen;
 pub mod settings;

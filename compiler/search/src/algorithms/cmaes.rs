@@ -18,6 +18,8 @@ use crate::vary::{BySlot, mutate};
 const PATIENCE: usize = 2;
 /// Random proposals before the first run, where there are skeletons to choose from.
 const STARTUP: usize = 12;
+/// Candidates ruled out in a row after which a run is given up.
+const HOPELESS: usize = 20;
 /// Coordinates up to which covariances are adapted.
 const FULL: usize = 64;
 
@@ -42,6 +44,8 @@ struct Run {
     begun: usize,
     best: f64,
     stale: usize,
+    /// Candidates ruled out one after the other.
+    ruled_out: usize,
 }
 
 /// Is the decision one of the coordinates?
@@ -127,7 +131,7 @@ impl CmaEs {
         let strategy = Strategy::new(mean, self.sigma, lambda.max(2));
         self.restarts += 1;
         let best = f64::NEG_INFINITY;
-        self.run = Some(Run { skeleton, strategy, asked: vec![], told: vec![], begun: 0, best, stale: 0 });
+        self.run = Some(Run { skeleton, strategy, asked: vec![], told: vec![], begun: 0, best, stale: 0, ruled_out: 0 });
     }
 }
 
@@ -192,9 +196,15 @@ impl Searcher for CmaEs {
         let (_, point) = run.asked.remove(at);
         if trial.feasible {
             run.told.push((point, score.unwrap_or(f64::NEG_INFINITY)));
+            run.ruled_out = 0;
         } else {
-            // Drawn again, as Hansen advises for constraints.
+            // Drawn again, as Hansen advises for constraints; but not for ever, for the skeleton itself may break one.
             run.begun -= 1;
+            run.ruled_out += 1;
+            if run.ruled_out >= HOPELESS {
+                self.run = None;
+                return;
+            }
         }
         if run.told.len() < run.strategy.lambda {
             return;

@@ -1,0 +1,248 @@
+//! Whole searches: journals, resumption, failures, parallel trials.
+
+use merge_search::engine::{Job, Metrics};
+use merge_search::journal::{self, Event, JournalError, Record, Status};
+use merge_search::objective::Evaluate;
+use merge_search::run::{End, Happening, Model, Models, Options, Outcome, SearchError, run_search};
+use merge_search::{Algorithm, Assignment, Domain, Goal, Space, SpaceBuilder, Value};
+use serde_json::Map;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn space(extra: Option<&str>) -> Space {
+    let mut b = SpaceBuilder::new();
+    let unit = b.unit();
+    let d = b.decide("d", Domain::Real { low: 0.05, high: 1.0, log: false }, Some(Value::Real(0.5)));
+    let k = b.decide("k", Domain::ordered(["4", "8", "16"]), None);
+    let mut all = vec![b.arms("method", [("ties", d), ("keep", unit)], None), k];
+    all.extend(extra.map(|name| b.decide(name, Domain::Int { low: 1, high: 9, log: false }, None)));
+    let root = b.all(all);
+    let root = b.scope("candidate", root);
+    b.finish(root).unwrap()
+}
+
+/// Models are files that hold their choices.
+struct Files<'a> {
+    space: &'a Space,
+    folder: PathBuf,
+    made: Mutex<Vec<u64>>,
+}
+
+impl Models for Files<'_> {
+    fn feasible(&self, candidate: &Assignment) -> Result<(), String> {
+        let k = candidate.get(self.space.slot("candidate.k").unwrap());
+        if k == Some(&Value::Member(2)) { Err("params are over the budget".into()) } else { Ok(()) }
+    }
+
+    fn materialise(&self, job: &Job) -> Result<Model, String> {
+        self.made.lock().unwrap().push(job.number);
+        if job.number == 5 {
+            return Err("out of disk".into());
+        }
+        let path = self.folder.join(format!("model {}", job.number));
+        let choices = self.space.to_json(&job.assignment);
+        let d = choices.get("candidate.method.ties.d").and_then(|d| d.as_f64()).unwrap_or(0.0);
+        std::fs::write(&path, format!("{d}\n")).map_err(|e| e.to_string())?;
+        Ok(Model { path, costs: Metrics::from([("params".into(), 100.0 + d)]) })
+    }
+
+    fn ended(&self, _: &Record, model: Option<&Model>, _: bool) {
+        if let Some(model) = model {
+            std::fs::remove_file(&model.path).unwrap();
+        }
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("merge-search-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn options(folder: &Path, algorithm: &str, trials: u64, parallel: usize) -> Options {
+    Options {
+        recipe: "test".into(),
+        algorithm: Algorithm::parse(algorithm, Map::new()).unwrap(),
+        seed: 7,
+        goals: vec![Goal { metric: "accuracy".into(), maximize: true }],
+        trials,
+        parallel,
+        evaluate: Evaluate::Command(r#"x=$(cat {model}); echo "{\"accuracy\": $x}""#.into()),
+        timeout: Some(std::time::Duration::from_secs(60)),
+        directory: None,
+        journal: folder.join("test.trials.jsonl"),
+        resume: false,
+    }
+}
+
+fn run(space: &Space, options: &Options) -> (Result<Outcome, SearchError>, Vec<u64>) {
+    let folder = options.journal.parent().unwrap().to_owned();
+    let models = Files { space, folder, made: Mutex::new(vec![]) };
+    let outcome = run_search(space, options, &models, &AtomicBool::new(false), &mut |_| {});
+    (outcome, models.made.into_inner().unwrap())
+}
+
+/// What a journal says, without the times.
+fn story(path: &Path) -> Vec<String> {
+    let mut trials: Vec<(u64, String)> = vec![];
+    let mut others = vec![];
+    for event in journal::read(path).unwrap().1 {
+        match event {
+            Event::Trial(r) => trials.push((r.trial, format!("{} {:?} {:?} {:?}", r.choices, r.status, r.metrics, r.reason))),
+            Event::RuledOut { choices, .. } => others.push(choices.to_string()),
+        }
+    }
+    trials.sort();
+    trials.into_iter().map(|(_, text)| text).chain(others).collect()
+}
+
+#[test]
+fn a_search_ends_with_the_best_and_everything_written_down() {
+    let (space, folder) = (space(None), folder("whole"));
+    let options = options(&folder, "tpe", 30, 1);
+    let mut ended = vec![];
+    let models = Files { space: &space, folder: folder.clone(), made: Mutex::new(vec![]) };
+    let outcome = run_search(&space, &options, &models, &AtomicBool::new(false), &mut |happening| {
+        if let Happening::Ended { record, progress } = happening {
+            ended.push((record.trial, progress.best.as_ref().map(|best| best.metrics["accuracy"])));
+        }
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.end, outcome.progress.ended, outcome.progress.failed), (End::Trials, 30, 1));
+    assert!(outcome.progress.ruled_out > 0);
+    let (header, events) = journal::read(&options.journal).unwrap();
+    assert_eq!(header.space, space.hash());
+    let records: Vec<Record> = events.into_iter().filter_map(|e| if let Event::Trial(r) = e { Some(r) } else { None }).collect();
+    assert_eq!(records.len(), 30);
+    assert_eq!(records[0].choices["candidate.method.ties.d"], 0.5, "the defaults come first");
+    let failed: Vec<&Record> = records.iter().filter(|r| r.status == Status::Failed).collect();
+    assert_eq!((failed[0].trial, failed[0].reason.as_deref()), (5, Some("out of disk")));
+    let best = records.iter().filter_map(|r| r.metrics.get("accuracy")).fold(0.0, |a: f64, b| a.max(*b));
+    assert_eq!(outcome.front[0].metrics["accuracy"], best);
+    assert_eq!(ended.last().unwrap().1, Some(best));
+    assert!(best > 0.9, "{best}");
+    assert!(outcome.front[0].metrics["params"] > 100.0, "costs known without trying are metrics too");
+}
+
+#[test]
+fn a_search_goes_on_after_a_kill_at_any_moment_as_if_there_was_none() {
+    let space = space(None);
+    for (algorithm, parallel) in [("tpe", 1), ("mcts", 3), ("cmaes", 2), ("evolution", 1)] {
+        let whole = folder(&format!("kill-whole-{algorithm}"));
+        let all = options(&whole, algorithm, 24, parallel);
+        run(&space, &all).0.unwrap();
+        let text = std::fs::read_to_string(&all.journal).unwrap();
+        let expected = story(&all.journal);
+        for cut in [0, 40, text.find('\n').unwrap(), text.len() / 3, text.len() * 2 / 3, text.len() - 1] {
+            let part = folder(&format!("kill-part-{algorithm}"));
+            let mut rest = options(&part, algorithm, 24, parallel);
+            rest.resume = true;
+            std::fs::write(&rest.journal, &text[..cut]).unwrap();
+            let kept = text[..cut].lines().filter(|l| l.contains("\"event\":\"trial\"") && l.ends_with('}')).count();
+            let (outcome, made) = run(&space, &rest);
+            let outcome = outcome.unwrap();
+            assert_eq!(outcome.progress.ended, 24, "{algorithm} {cut} {outcome:?}");
+            assert!(made.len() <= 24 - kept.saturating_sub(1), "{algorithm}: {kept} kept, {} made", made.len());
+            assert_eq!(story(&rest.journal), expected, "{algorithm} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn parallel_trials_do_not_change_from_run_to_run() {
+    let space = space(None);
+    let stories: Vec<Vec<String>> = (0..3)
+        .map(|i| {
+            let folder = folder(&format!("parallel-{i}"));
+            let options = options(&folder, "smbo", 24, 4);
+            run(&space, &options).0.unwrap();
+            story(&options.journal)
+        })
+        .collect();
+    assert_eq!(stories[0], stories[1]);
+    assert_eq!(stories[0], stories[2]);
+}
+
+#[test]
+fn journals_that_do_not_fit_are_refused_with_the_reason() {
+    let (one, other, folder) = (space(None), space(Some("layers")), folder("journals"));
+    let mut options = options(&folder, "random", 4, 1);
+    run(&one, &options).0.unwrap();
+    let refusal = |space: &Space, options: &Options| run(space, options).0.unwrap_err().to_string();
+    assert!(refusal(&one, &options).contains("--resume"));
+    options.resume = true;
+    assert!(refusal(&other, &options).contains("`candidate.layers` is new"));
+    let mut seeded = options.clone();
+    seeded.seed = 8;
+    assert!(refusal(&one, &seeded).contains("the seed is 7 there and 8 here"));
+    let mut wider = options.clone();
+    wider.parallel = 2;
+    assert!(refusal(&one, &wider).contains("side by side"));
+    let text = std::fs::read_to_string(&options.journal).unwrap();
+    std::fs::write(&options.journal, text.replacen("\"event\"", "\"evnt\"", 1)).unwrap();
+    assert!(refusal(&one, &options).contains("jsonl:2:"));
+    std::fs::write(&options.journal, text.replace("0.5,", "0.25,")).unwrap();
+    assert!(refusal(&one, &options).contains("trial 0 is not the candidate"));
+    std::fs::write(&options.journal, "hello\n").unwrap();
+    assert!(refusal(&one, &options).contains("not a journal"));
+    std::fs::write(&options.journal, text.replacen("\"merge_journal\":1", "\"merge_journal\":9", 1)).unwrap();
+    assert!(matches!(run(&one, &options).0, Err(SearchError::Journal(JournalError::Version { found: 9, .. }))));
+    // More trials are no other search.
+    std::fs::write(&options.journal, text).unwrap();
+    options.trials = 6;
+    assert_eq!(run(&one, &options).1, [4, 5]);
+}
+
+#[test]
+fn an_objective_without_the_metric_fails_its_trials_and_says_so() {
+    let (space, folder) = (space(None), folder("metric"));
+    let mut options = options(&folder, "random", 3, 1);
+    options.evaluate = Evaluate::Command("true {model}; echo '{\"loss\": 1}'".into());
+    let outcome = run(&space, &options).0.unwrap();
+    assert_eq!((outcome.progress.failed, outcome.front.len()), (3, 0));
+    let reason = story(&options.journal);
+    assert!(reason[0].contains("no `accuracy` among the metrics (loss"), "{}", reason[0]);
+}
+
+#[test]
+fn stopping_ends_running_trials_and_loses_nothing() {
+    let (space, folder) = (space(None), folder("stop"));
+    let mut options = options(&folder, "random", 8, 2);
+    options.evaluate = Evaluate::Command("test $MERGE_TRIAL -ge 2 && sleep 30; echo 1 {model} >/dev/null; echo 1".into());
+    let models = Files { space: &space, folder: folder.clone(), made: Mutex::new(vec![]) };
+    let stop = AtomicBool::new(false);
+    let begun = std::time::Instant::now();
+    let outcome = run_search(&space, &options, &models, &stop, &mut |happening| {
+        if let Happening::Ended { record, .. } = happening
+            && record.trial == 1
+        {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.end, End::Stopped);
+    assert!(outcome.progress.ended >= 1 && outcome.progress.ended <= 2, "{outcome:?}");
+    assert!(begun.elapsed().as_secs() < 20);
+    options.evaluate = Evaluate::Command("echo 1 # {model}".into());
+    options.resume = true;
+    assert_eq!(run(&space, &options).0.unwrap().progress.ended, 8);
+}
+
+#[test]
+fn a_space_without_feasible_candidates_says_how_many_were_tried() {
+    struct Never;
+    impl Models for Never {
+        fn feasible(&self, _: &Assignment) -> Result<(), String> {
+            Err("trainable(petl) <= 0".into())
+        }
+        fn materialise(&self, _: &Job) -> Result<Model, String> {
+            unreachable!()
+        }
+    }
+    let (space, folder) = (space(None), folder("never"));
+    let options = options(&folder, "random", 8, 1);
+    let outcome = run_search(&space, &options, &Never, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert_eq!(outcome.end, End::Stuck { tried: 10_000 });
+}
