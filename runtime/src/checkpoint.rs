@@ -1,12 +1,12 @@
 //! Checkpoints on disk: which files belong to one, and where each tensor lies.
 //!
 //! A checkpoint is a safetensors file, or a folder as Hugging Face lays it out: `model.safetensors`, or
-//! shards with `model.safetensors.index.json`, or exactly one other safetensors file. Only headers are
-//! read here. Invariants of a [`Checkpoint`] that opened: every tensor's byte range lies inside its file
+//! shards with `model.safetensors.index.json`, or an adapter's `adapter_model.safetensors`, or exactly one other
+//! safetensors file. Only headers are read here. Invariants of a [`Checkpoint`] that opened: every tensor's byte range lies inside its file
 //! and the ranges of a file tile its data exactly; each name occurs once over all files; no file lies
 //! outside the folder that was asked for, other than through a symbolic link in it (as caches use).
 //!
-//! Deliberately not here: adapters, pickled weights, GGUF. They are recognised and answered with a
+//! Deliberately not here: pickled weights, GGUF. They are recognised and answered with a
 //! remedy.
 
 use crate::{
@@ -27,6 +27,8 @@ use std::{
 pub const INDEX: &str = "model.safetensors.index.json";
 /// The one file of a checkpoint that is not sharded.
 pub const SINGLE: &str = "model.safetensors";
+/// The one file of an adapter, as PEFT names it.
+pub const ADAPTER: &str = "adapter_model.safetensors";
 const EXTENSION: &str = "safetensors";
 
 /// The metadata key under which a file that Merge wrote says what it holds.
@@ -158,9 +160,11 @@ impl Checkpoint {
         if has(INDEX) {
             return self.open_shards(folder);
         }
+        if has(ADAPTER) {
+            return self.add_file(folder.join(ADAPTER)).map(drop);
+        }
         if names.iter().any(|n| n.starts_with("adapter_model.")) {
-            return Err(Error::world(format!("`{}` holds an adapter, and adapters are not there yet", folder.display()))
-                .with_help("merge it into its base with PEFT's `merge_and_unload`, save that, and name the result"));
+            return Err(pickled_adapter(folder, "holds"));
         }
         let candidates: Vec<&String> =
             names.iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == EXTENSION)).collect();
@@ -297,9 +301,8 @@ fn read_index(index: &Path) -> Result<BTreeMap<String, String>, Error> {
 /// Files that hold weights in a form that is not read.
 fn refuse_other_formats(path: &Path) -> Result<(), Error> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("adapter_model.")) {
-        return Err(Error::world(format!("`{}` is an adapter, and adapters are not there yet", path.display()))
-            .with_help("merge it into its base with PEFT's `merge_and_unload`, save that, and name the result"));
+    if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("adapter_model.")) && extension != EXTENSION {
+        return Err(pickled_adapter(path, "is"));
     }
     match &*extension {
         EXTENSION => Ok(()),
@@ -314,6 +317,14 @@ fn refuse_other_formats(path: &Path) -> Result<(), Error> {
         _ => Err(Error::world(format!("`{}` is not a safetensors file", path.display()))
             .with_help("name a file that ends in `.safetensors`, or a folder that holds one")),
     }
+}
+
+fn pickled_adapter(path: &Path, verb: &str) -> Error {
+    Error::world(format!(
+        "`{}` {verb} an adapter in pickled form, which is not read because loading one can run any code",
+        path.display()
+    ))
+    .with_help("load it with PEFT and save it again: `save_pretrained(TARGET, safe_serialization=True)`")
 }
 
 fn pickled(path: &Path, verb: &str) -> Error {

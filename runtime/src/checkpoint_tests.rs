@@ -126,9 +126,9 @@ fn other_formats_are_answered_with_a_remedy() {
     temp.file("bin/pytorch_model.bin", "x");
     refused(&temp, &temp.path().join("bin"), &["pickled", "save_pretrained"]);
     refused(&temp, &temp.path().join("bin/pytorch_model.bin"), &["pickled"]);
-    temp.file("lora/adapter_model.safetensors", good(TWO, &[]));
-    refused(&temp, &temp.path().join("lora"), &["adapter", "not there yet"]);
-    refused(&temp, &temp.path().join("lora/adapter_model.safetensors"), &["adapter", "not there yet"]);
+    temp.file("lora/adapter_model.bin", "x");
+    refused(&temp, &temp.path().join("lora"), &["adapter", "pickled", "save_pretrained"]);
+    refused(&temp, &temp.path().join("lora/adapter_model.bin"), &["adapter", "pickled"]);
     temp.file("gg/model.gguf", "x");
     refused(&temp, &temp.path().join("gg"), &["GGUF"]);
     temp.file("empty/notes.txt", "x");

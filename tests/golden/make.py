@@ -1,6 +1,6 @@
 """Makes the inputs and the expected outputs of the methods' golden tests, in float64 numpy.
 
-    python make.py FOLDER        (numpy and safetensors; the committed files come from this and small.py)
+    python make.py FOLDER        (numpy and safetensors; the committed files come from this, small.py and adapters.py)
 
 Each method is written down here a second time, from its paper and independently of the compiler, as plainly as
 possible. Inputs are F32 (and `x16`, a BF16 copy of `x`). Outputs are float64, rounded to F32.
@@ -8,6 +8,7 @@ possible. Inputs are F32 (and `x16`, a BF16 copy of `x`). Outputs are float64, r
 import sys, os, itertools
 import numpy as np
 from safetensors.numpy import save_file
+import adapters
 import small
 
 OUT = sys.argv[1]
@@ -241,3 +242,4 @@ if __name__ == "__main__":
     x = {"uniform.1": uniform(1000, 1).astype(np.float32), "uniform.big": uniform(1000, 0x0123456789ABCDEF).astype(np.float32)}
     write("random", x, "expected")
     small.make(OUT, uniform)
+    adapters.make(f"{OUT}/adapters")

@@ -25,6 +25,17 @@ impl Checkpoints for Headers {
         self.known.insert(path.to_owned(), found.clone());
         found
     }
+
+    fn beside(&mut self, path: &str, file: &str) -> Result<Option<String>, OpenError> {
+        let path = self.folder.join(path);
+        let folder = if path.is_dir() { &*path } else { path.parent().unwrap_or(Path::new("")) };
+        let file = folder.join(file);
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(OpenError { message: format!("cannot read `{}`: {e}", file.display()), help: None }),
+        }
+    }
 }
 
 impl Headers {

@@ -59,6 +59,7 @@ fn output(graph: &Graph, o: &merge_ir::tir::Output) -> Output {
         like: o.like,
         tokenizer: o.tokenizer,
         config: o.config.clone(),
+        adapter: o.adapter.clone(),
         place: o.place.clone(),
     }
 }

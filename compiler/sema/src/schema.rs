@@ -41,4 +41,10 @@ pub struct OpenError {
 pub trait Checkpoints {
     /// The header of the checkpoint at `path`, as the recipe (or `--model`) writes it.
     fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError>;
+
+    /// The text of a small file that lies beside the tensors of a checkpoint (in its folder, or in the folder of its
+    /// file); none if there is no such file.
+    fn beside(&mut self, _path: &str, _file: &str) -> Result<Option<String>, OpenError> {
+        Ok(None)
+    }
 }

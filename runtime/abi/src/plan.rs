@@ -407,6 +407,9 @@ pub struct Output {
     pub tokenizer: Option<u32>,
     /// Keys of `config.json` to set, with their JSON text.
     pub config: Vec<(String, String)>,
+    /// Text of `adapter_config.json`, where the tensors are an adapter's factors: they are then named as PEFT wants
+    /// it, and nothing else lies beside them.
+    pub adapter: Option<String>,
     /// `recipe.merge:3:1`.
     pub place: String,
 }

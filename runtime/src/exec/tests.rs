@@ -185,6 +185,7 @@ pub(super) fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
         like: None,
         tokenizer: None,
         config: vec![],
+        adapter: None,
         place: "t.merge:1:1".into(),
     }
 }

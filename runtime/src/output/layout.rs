@@ -7,7 +7,7 @@
 
 use super::Provenance;
 use crate::{
-    checkpoint::{INDEX, ROLE_KEY, SINGLE},
+    checkpoint::{ADAPTER, INDEX, ROLE_KEY, SINGLE},
     error::Error,
     header::{MAX_HEADER, METADATA, PREFIX},
 };
@@ -72,6 +72,7 @@ pub(crate) fn lay_out(output: &Output, provenance: &Provenance, small: &[String]
 
     let shards = cut(&sizes, output.shard);
     let names: Vec<String> = match shards.len() {
+        1 if output.adapter.is_some() => vec![ADAPTER.to_owned()],
         1 => vec![SINGLE.to_owned()],
         n => (1..=n).map(|i| format!("model-{i:05}-of-{n:05}.safetensors")).collect(),
     };

@@ -49,6 +49,13 @@ impl Target {
             }
         }
         target.check_existing()?;
+        if is_file && output.adapter.is_some() {
+            return Err(Error::recipe(format!(
+                "{}: `{}` is a single file, and an adapter is two: its factors and their config",
+                output.place, output.path
+            ))
+            .with_help("name a folder, without `.safetensors` at the end"));
+        }
         if is_file && !output.config.is_empty() {
             return Err(Error::recipe(format!(
                 "{}: `{}` is a single file, which has no `config.json` to set keys in",

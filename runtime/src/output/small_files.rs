@@ -17,6 +17,7 @@ use std::{
 };
 
 const CONFIG: &str = "config.json";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Objects of a config that may hold a language model's own keys; the outermost first.
 const SECTIONS: [&[&str]; 4] = [&[], &["text_config"], &["llm_config"], &["language_config"]];
 const LAYER_KEYS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
@@ -40,6 +41,10 @@ pub(crate) enum Contents {
 /// # Errors
 /// Of the world: a folder that cannot be listed, a `config.json` that is not JSON.
 pub(crate) fn choose(output: &Output, checkpoints: &[Checkpoint]) -> Result<(Vec<SmallFile>, Vec<String>), Error> {
+    if let Some(text) = &output.adapter {
+        let config = SmallFile { name: ADAPTER_CONFIG.to_owned(), contents: Contents::Text(text.clone()) };
+        return Ok((vec![config], Vec::new()));
+    }
     let folder = |which: Option<u32>| which.and_then(|i| checkpoints[i as usize].folder());
     let (like, tokenizer) = (folder(output.like), folder(output.tokenizer));
     let mut chosen = BTreeMap::new();

@@ -34,6 +34,7 @@ fn output(temp: &Temp, layers: u64, dtype: DType) -> Output {
         like: Some(0),
         tokenizer: None,
         config: Vec::new(),
+        adapter: None,
         place: "recipe.merge:9:1".into(),
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn output(path: &Path, tensors: &[(&str, DType, &[u64])]) -> Output {
         like: None,
         tokenizer: None,
         config: Vec::new(),
+        adapter: None,
         place: "recipe.merge:9:1".into(),
     }
 }

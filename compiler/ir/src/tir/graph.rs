@@ -122,6 +122,8 @@ pub struct Output {
     /// Index into [`Graph::checkpoints`].
     pub tokenizer: Option<u32>,
     pub config: Vec<(String, String)>,
+    /// Text of `adapter_config.json`, where the tensors are an adapter's factors.
+    pub adapter: Option<String>,
     pub place: String,
     pub span: Span,
 }

@@ -77,6 +77,7 @@ impl Parser {
             like: None,
             tokenizer: None,
             config: Vec::new(),
+            adapter: None,
             place: self.word()?,
             span: nowhere(),
         };
@@ -86,6 +87,7 @@ impl Parser {
                 "like" => output.like = Some(self.number()?),
                 "tokenizer" => output.tokenizer = Some(self.number()?),
                 "config" => output.config.push((self.word()?, self.word()?)),
+                "adapter" => output.adapter = Some(self.word()?),
                 w => return Err(format!("unexpected `{w}`")),
             }
         }

@@ -40,6 +40,9 @@ pub fn print(graph: &Graph) -> String {
         for (key, value) in &o.config {
             let _ = write!(out, " config {key:?} {value:?}");
         }
+        if let Some(config) = &o.adapter {
+            let _ = write!(out, " adapter {config:?}");
+        }
         out.push('\n');
         for t in &o.tensors {
             let _ = writeln!(out, "  {:?} {} %{}", t.name, t.dtype, t.node.0);

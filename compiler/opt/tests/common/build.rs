@@ -27,6 +27,7 @@ impl Default for Build {
             like: Some(0),
             tokenizer: None,
             config: Vec::new(),
+            adapter: None,
             place: "test.merge:1:1".into(),
             span: here(),
         });

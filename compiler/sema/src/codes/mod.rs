@@ -7,9 +7,11 @@
 //! | E21xx, W21xx | degrees | `degrees.rs` |
 //! | E25xx | primitives | `primitives.rs` |
 //! | E3xxx | models, rules, files, settings and `save` | `models.rs` |
+//! | E33xx, W33xx | adapters | `adapters.rs` |
 //! | E4xxx | what the language has but this compiler does not do yet | `absent.rs` |
 
 pub mod absent;
+pub mod adapters;
 pub mod degrees;
 pub mod models;
 pub mod names;
@@ -18,7 +20,8 @@ pub mod types;
 
 use merge_base::Code;
 
-const FILES: [&[Code]; 6] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, absent::ALL];
+const FILES: [&[Code]; 7] =
+    [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, adapters::ALL, absent::ALL];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

@@ -44,7 +44,7 @@ const OF_MODELS: &[&str] = &[
 ];
 
 /// Primitives whose result is a tuple of so many tensors.
-const GIVE_TUPLES: &[(&str, usize)] = &[("svd", 3), ("qr", 2), ("eigh", 2), ("kmeans", 2)];
+const GIVE_TUPLES: &[(&str, usize)] = &[("svd", 3), ("qr", 2), ("eigh", 2), ("kmeans", 2), ("factors", 2)];
 
 /// How the result of a function falls into parts.
 #[derive(Clone)]
@@ -184,6 +184,7 @@ impl<'p> Cx<'p> {
         let args = Args { name, given };
         match name {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
+            "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
             _ => primitives::call_primitive(self, name, args, span),
         }

@@ -3,6 +3,7 @@
 //! Primitives and operators build their nodes through the methods here, which hold the graph's invariants:
 //! broadcasting stretches axes of length 1 only, and no arithmetic is done on buffers of ints.
 
+use super::adapter::Adapters;
 use super::files::Opened;
 use super::findings::{CallSite, Findings};
 use super::names::{NameId, Names};
@@ -50,6 +51,7 @@ pub struct Cx<'p> {
     pub(super) answers: &'p Answers,
     pub(super) names: Names,
     pub(super) opened: Vec<Opened>,
+    pub(super) adapters: Adapters,
     pub(super) findings: Findings,
     pub(super) tests: Vec<TestCase>,
     pub(super) rules: Vec<super::RuleShare>,
@@ -111,6 +113,7 @@ impl<'p> Cx<'p> {
             answers,
             names: Names::default(),
             opened: Vec::new(),
+            adapters: Adapters::default(),
             findings: Findings::default(),
             tests: Vec::new(),
             rules: Vec::new(),
@@ -495,7 +498,7 @@ impl<'p> Cx<'p> {
     }
 
     /// `recipe.merge:3:14` for what to blame when it runs: the span itself, or the call that leads into a library file.
-    fn place_in_recipe(&self, span: Span) -> String {
+    pub(super) fn place_in_recipe(&self, span: Span) -> String {
         let mut at = span;
         let mut site = self.calls.as_ref();
         while let (true, Some(s)) = (Some(at.file) != self.program.entry, site) {
@@ -503,6 +506,11 @@ impl<'p> Cx<'p> {
             site = s.caller.as_ref();
         }
         self.sources.place(at)
+    }
+
+    /// Whether a node is the zeros that stand for a tensor that a model of deltas lacks.
+    pub(super) fn is_zeros(&self, node: NodeId) -> bool {
+        self.zeros.contains(&node)
     }
 
     /// Whether this stands for a tensor that a model of deltas lacks.

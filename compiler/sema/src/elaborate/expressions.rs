@@ -89,7 +89,7 @@ impl<'p> Cx<'p> {
             Binding::Local(_, span) => Some(self.text(*span).to_string()),
             _ => None,
         };
-        if let (Some(name), ExprKind::Call { callee: Callee::Primitive("checkpoint" | "deltas" | "tensors"), .. }) =
+        if let (Some(name), ExprKind::Call { callee: Callee::Primitive("checkpoint" | "deltas" | "tensors" | "adapter"), .. }) =
             (&name, &l.value.kind)
         {
             self.bound_to = Some(name.clone());

@@ -23,6 +23,23 @@ pub(super) struct Opened {
     loads: FxHashMap<NameId, NodeId>,
 }
 
+/// As what a recipe opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    Model(Role),
+    Adapter,
+}
+
+impl Opening {
+    /// What its tensors are.
+    fn role(self) -> Role {
+        match self {
+            Opening::Model(role) => role,
+            Opening::Adapter => Role::Deltas,
+        }
+    }
+}
+
 impl<'p> Cx<'p> {
     /// `checkpoint(path)`, `deltas(path, on: m)`, `tensors(path, on: m)`.
     pub(super) fn open(&mut self, args: &Args, span: Span) -> Value {
@@ -31,35 +48,37 @@ impl<'p> Cx<'p> {
             "deltas" => Role::Deltas,
             _ => Role::Statistics,
         };
-        let bound_to = self.bound_to.take();
-        let Some(path) = args.get(0) else { return Value::Poison };
-        let written = match &path.value {
-            Value::Str(s) => s.to_string(),
-            Value::Poison => return Value::Poison,
-            other => {
-                let message = format!("a path is a string, and this is {}", other.kind());
-                self.error(types::WRONG_KIND, message, path.span, "");
-                return Value::Poison;
-            }
-        };
-        let name = bound_to.unwrap_or_else(|| self.name_of_path(&written, role));
-        let given = self.answers.models.iter().rev().find(|(n, _)| *n == name).map(|(_, p)| p.clone());
-        let actual = given.unwrap_or(written);
-        let same = |(o, c): (&Opened, &Checkpoint)| o.path == actual && o.role == role && c.name == name;
-        let index = match self.opened.iter().zip(&self.graph.checkpoints).position(same) {
-            Some(index) => index,
-            None => match self.open_new(name, actual, role, path.span) {
-                Ok(index) => index,
-                Err(_) => return Value::Poison,
-            },
-        };
-        let model = Model::new(What::File(index as u32), Some(index as u32));
+        let Ok(index) = self.opened_for(args, Opening::Model(role)) else { return Value::Poison };
+        let model = Model::new(What::File(index), Some(index));
         if let Some(on) = args.get(1)
             && self.check_on(&model, &on.value, on.span, span).is_err()
         {
             return Value::Poison;
         }
         Value::Model(model)
+    }
+
+    /// The checkpoint that the first argument names, opened once.
+    pub(super) fn opened_for(&mut self, args: &Args, opening: Opening) -> Result<u32, Reported> {
+        let role = opening.role();
+        let bound_to = self.bound_to.take();
+        let path = args.get(0).ok_or(Reported)?;
+        let written = match &path.value {
+            Value::Str(s) => s.to_string(),
+            Value::Poison => return Err(Reported),
+            other => {
+                let message = format!("a path is a string, and this is {}", other.kind());
+                return Err(self.error(types::WRONG_KIND, message, path.span, ""));
+            }
+        };
+        let name = bound_to.unwrap_or_else(|| self.name_of_path(&written, role));
+        let given = self.answers.models.iter().rev().find(|(n, _)| *n == name).map(|(_, p)| p.clone());
+        let actual = given.unwrap_or(written);
+        let same = |(o, c): (&Opened, &Checkpoint)| o.path == actual && o.role == role && c.name == name;
+        match self.opened.iter().zip(&self.graph.checkpoints).position(same) {
+            Some(index) => Ok(index as u32),
+            None => self.open_new(name, actual, role, path.span).map(|index| index as u32),
+        }
     }
 
     /// What a file that no `let` names is called: the last part of its path, made unique.
@@ -100,6 +119,11 @@ impl<'p> Cx<'p> {
                 return Err(self.report(d));
             }
             _ => {}
+        }
+        if role == Role::Weights && schema.tensors.keys().any(|name| super::adapter::is_factor(name)) {
+            let d = Diagnostic::new(codes::WRONG_ROLE, format!("`{path}` holds an adapter, not a model"), span, "")
+                .help(format!("open it on the model it was trained on: `adapter(\"{path}\", on: base)`"));
+            return Err(self.report(d));
         }
         if schema.tensors.is_empty() {
             return Err(self.error(codes::EMPTY_MODEL, format!("`{path}` holds no tensors"), span, ""));

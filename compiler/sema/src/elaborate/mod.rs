@@ -12,6 +12,7 @@
 //! | `calls`, `types` | functions, primitives, `whole`; types and dims |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
 //! | `files`, `choices`, `save` | checkpoints; settings; outputs |
+//! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `definitions` | functions that nothing calls |
 //!
 //! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
@@ -19,6 +20,7 @@
 //!
 //! Not here: what each primitive computes (`primitives`), the algebra of degrees (`degree`).
 
+mod adapter;
 mod calls;
 mod choices;
 mod context;
@@ -37,6 +39,7 @@ mod scalars;
 mod types;
 mod whole;
 
+pub(crate) use adapter::factors;
 pub use context::{Cx, show_shape};
 pub use model::Model;
 pub use names::NameId;

@@ -2,6 +2,7 @@
 
 use super::context::Cx;
 use super::expressions::Frame;
+use super::model::Model;
 use super::names::NameId;
 use crate::codes::{absent, models as codes, types};
 use crate::degree::explain::Wanted;
@@ -10,7 +11,10 @@ use crate::hir::{Save, Setting, SettingValue};
 use crate::value::{Reported, TensorVal, Value};
 use merge_abi::{DType, Role};
 use merge_base::{Diagnostic, Span, did_you_mean, list_names};
-use merge_ir::tir::{Op, OutTensor, Output};
+use merge_ir::tir::{NodeId, Op, OutTensor, Output};
+
+/// The format of adapters.
+const PEFT: &str = "peft";
 
 const KEYS: [&str; 4] = ["dtype", "shard", "config", "tokenizer"];
 
@@ -25,8 +29,8 @@ struct Options {
 
 impl<'p> Cx<'p> {
     pub(super) fn save(&mut self, s: &'p Save, frame: &mut Frame) {
-        if let Some((format, span)) = &s.format {
-            self.not_there_yet(&format!("`as {format}`"), "saved as it is, the model holds whole tensors", *span);
+        if let Some((format, span)) = s.format.as_ref().filter(|(format, _)| format != PEFT) {
+            self.not_there_yet(&format!("`as {format}`"), "`as peft` writes an adapter; without `as`, whole tensors are written", *span);
             return;
         }
         self.for_each(&s.clauses, 0, frame, &mut |cx, frame| cx.save_one(s, frame));
@@ -122,8 +126,12 @@ impl<'p> Cx<'p> {
         if !complete {
             return;
         }
-        self.note_dtypes();
         let origin = model.origin;
+        if s.format.is_some() {
+            self.save_adapter(s, path, role, &model, &tensors, options);
+            return;
+        }
+        self.note_dtypes();
         let tensors = tensors
             .into_iter()
             .map(|(name, t)| OutTensor {
@@ -141,6 +149,54 @@ impl<'p> Cx<'p> {
             like,
             tokenizer: options.tokenizer,
             config: options.config,
+            adapter: None,
+            place: self.sources.place(s.span),
+            span: s.span,
+        });
+    }
+
+    /// `save .. as peft`: the factors of the deltas, with a config that says how they are used.
+    fn save_adapter(
+        &mut self,
+        s: &Save,
+        path: String,
+        role: Role,
+        model: &Model,
+        deltas: &[(NameId, TensorVal)],
+        options: Options,
+    ) {
+        let span = s.value.span;
+        if role != Role::Deltas {
+            let d = Diagnostic::new(codes::CANNOT_SAVE, "an adapter holds differences, and these are whole tensors", span, "")
+                .help("take the base away: `save low_rank(tuned - base, rank: 16) to \"..\" as peft`");
+            self.report(d);
+            return;
+        }
+        let wrong = match () {
+            () if path.ends_with(".safetensors") => Some("an adapter is a folder: its factors and their config"),
+            () if options.shard.is_some() => Some("an adapter is one file, which cannot be cut into shards"),
+            () if options.tokenizer.is_some() => Some("an adapter has no tokenizer of its own"),
+            () => None,
+        };
+        if let Some(message) = wrong {
+            let d = Diagnostic::new(codes::BAD_SAVE_SETTING, message, s.to.span, "");
+            self.report(d.help("`save d to \"folder\" as peft { dtype: f32 }` has all that can be said"));
+            return;
+        }
+        let Ok(peft) = self.as_peft(model, deltas, &options.config, span) else { return };
+        self.note_dtypes();
+        let dtype = |node: NodeId| options.dtype.or(self.dtypes[node.0 as usize]).unwrap_or(DType::F32);
+        let tensors =
+            peft.tensors.into_iter().map(|(name, node)| OutTensor { name, node, dtype: dtype(node) }).collect();
+        self.graph.outputs.push(Output {
+            path,
+            role,
+            tensors,
+            shard: None,
+            like: None,
+            tokenizer: None,
+            config: Vec::new(),
+            adapter: Some(peft.config),
             place: self.sources.place(s.span),
             span: s.span,
         });

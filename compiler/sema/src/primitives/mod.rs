@@ -80,6 +80,7 @@ pub fn call_primitive(cx: &mut Cx, name: &'static str, args: Args, span: Span) -
         "unpack" => gather::unpack(cx, args, span),
         "svd" => linear::svd(cx, args, span),
         "low_rank" => linear::low_rank(cx, args, span),
+        "factors" => crate::elaborate::factors(cx, args, span),
         "qr" => linear::qr(cx, args, span),
         "eigh" => linear::eigh(cx, args, span),
         "polar" => linear::polar(cx, args, span),

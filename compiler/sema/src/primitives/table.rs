@@ -127,11 +127,10 @@ pub const PRIMITIVES: &[Primitive] = &[
         "Stored tensors of no degree (statistics, masks); with `on: m` exactly for the names and shapes of `m`.",
     ),
     there("tensor", const { &[p("values")] }, "A tensor written out as nested lists of numbers: `tensor([[1, 2], [3, 4]])`."),
-    later(
+    there(
         "adapter",
-        const { &[p("path"), must("on")] },
-        "A stored adapter (LoRA and its kin) as the differences it makes in the model `on`.",
-        "fold the adapter into differences first and read them with `deltas(path)`",
+        const { &[p("path"), must("on"), named("part")] },
+        "A stored adapter (LoRA and its kin) as the differences it makes in the model `on`; with `part:` of the keys that start so.",
     ),
     // Static values.
     there("names", const { &[p("model"), ANY_PATTERN] }, "The names of a model's tensors, those that match the pattern."),
@@ -258,13 +257,13 @@ pub const PRIMITIVES: &[Primitive] = &[
     there("solve", const { &[p("a"), p("b")] }, "The `x` with `a @ x = b`; a run in which `a` is singular stops."),
     there("polar", const { &[p("x")] }, "The nearest matrix with orthonormal columns, or rows where there are fewer."),
     there("low_rank", const { &[p("x"), must("rank")] }, "The nearest matrix of a rank, by its singular values."),
-    later("factors", const { &[p("x")] }, "The two factors of an adapter.", ""),
     there(
         "assignment",
         const { &[p("cost"), named("maximize")] },
         "The column for each row, all different, with the least sum of costs, or the greatest.",
     ),
     there("kmeans", const { &[p("x"), p("k"), named("seed")] }, "The tuple (cluster of each row, centres) of `k` clusters."),
+    there("factors", const { &[p("x")] }, "The factors (b, a) of a delta that is their product `b @ a`."),
     // Random numbers, keyed by seed, loop turns, tensor name and element.
     there("bernoulli", const { &[p("x"), must("p"), named("seed")] }, "1 with probability `p`, else 0, in the shape of `x`."),
     there(
