@@ -79,9 +79,53 @@ pub fn write_checkpoint<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a 
     }
 }
 
+/// Writes an adapter's folder: `adapter_model.safetensors`, and `adapter_config.json` where there is a text for it.
+pub fn write_adapter(folder: &Path, config: &str, tensors: &[(String, Vec<usize>)]) {
+    let mut random = Random::new(folder.to_string_lossy().len() as u64);
+    std::fs::create_dir_all(folder).expect("writable");
+    let made = tensors.iter().map(|(name, shape)| {
+        let entries = values(&mut random, shape.iter().product());
+        (name.as_str(), Tensor { dtype: DType::F32, shape: shape.clone(), entries })
+    });
+    write_checkpoint(&folder.join("adapter_model.safetensors"), made.collect::<Vec<_>>(), &[]);
+    if !config.is_empty() {
+        std::fs::write(folder.join("adapter_config.json"), config).expect("writable");
+    }
+}
+
+/// The adapters that the pages speak of: two that fit `base`, and one for each thing that can be wrong.
+fn write_stand_in_adapters(folder: &Path) {
+    const LORA: &str = "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"target_modules\": [\"q_proj\"]";
+    let factors = |prefix: &str, module: &str, inputs: usize, parts: &[&str]| -> Vec<(String, Vec<usize>)> {
+        let layers = (0..4).flat_map(|l| parts.iter().map(move |p| (l, *p)));
+        let shape = |part: &str| match part {
+            "lora_A.weight" => vec![4, inputs],
+            "lora_B.weight" => vec![8, 4],
+            _ => vec![8],
+        };
+        layers.map(|(l, part)| (format!("base_model.model.{prefix}.{l}.{module}.{part}"), shape(part))).collect()
+    };
+    let (both, q) = (&["lora_A.weight", "lora_B.weight"][..], "self_attn.q_proj");
+    let lora = format!("{LORA}}}");
+    for name in ["my-lora", "other-lora"] {
+        write_adapter(&folder.join(name), &lora, &factors("model.layers", q, 8, both));
+    }
+    let dora = ["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"];
+    write_adapter(&folder.join("my-dora"), &format!("{LORA}, \"use_dora\": true}}"), &factors("model.layers", q, 8, &dora));
+    write_adapter(&folder.join("bare-lora"), "", &factors("model.layers", q, 8, both));
+    write_adapter(&folder.join("boft"), "{\"peft_type\": \"BOFT\"}", &factors("model.layers", q, 8, &["boft_R"]));
+    write_adapter(&folder.join("gpt-lora"), &lora, &factors("transformer.h", "attn.c_attn", 8, both));
+    write_adapter(&folder.join("wide-lora"), &lora, &factors("model.layers", "mlp.down_proj", 24, both));
+    write_adapter(&folder.join("half-lora"), &lora, &factors("model.layers", q, 8, &both[..1]));
+    write_adapter(&folder.join("new-lora"), &format!("{LORA}, \"use_tomorrow\": true}}"), &factors("model.layers", q, 8, both));
+    let vera = "{\"peft_type\": \"VERA\", \"r\": 8, \"save_projection\": false}";
+    write_adapter(&folder.join("bare-vera"), vera, &factors("model.layers", q, 8, &["vera_lambda_b", "vera_lambda_d"]));
+}
+
 /// The checkpoints that the error pages and the annotated recipes speak of: `base`, `math`, `code`, `wide`
-/// (as `base`, with a wider mlp) and the statistics file `stats`.
+/// (as `base`, with a wider mlp), the statistics file `stats`, and adapters.
 pub fn write_stand_ins(folder: &Path) {
+    write_stand_in_adapters(folder);
     for (seed, name) in ["base", "math", "code", "wide", "stats"].into_iter().enumerate() {
         let mut random = Random::new(seed as u64 + 1);
         let wide = if name == "wide" { 24 } else { 16 };

@@ -140,7 +140,10 @@ fn one_adapter_with_weight_1_is_exactly_its_own_change() {
             assert!((got - exact).abs() <= bound, "{module}[{k}]: {got} is not {exact}");
         }
     }
-    run(&folder, "let a = adapter(\"other\", on: base)\nsave 1.0 * a to \"first\" { dtype: f32 }\nsave 1.0 * a to \"again\" as peft");
+    run(
+        &folder,
+        "let a = adapter(\"other\", on: base)\nsave 1.0 * a to \"first\" { dtype: f32 }\nsave 1.0 * a to \"again\" as peft",
+    );
     run(&folder, "save adapter(\"again\", on: base) to \"second\" { dtype: f32 }");
     run(&folder, "save adapter(\"again\", on: base) to \"third\" as peft");
     run(&folder, "save adapter(\"third\", on: base) to \"fourth\" { dtype: f32 }");
@@ -208,10 +211,7 @@ fn a_delta_is_extracted_by_its_singular_values() {
 #[test]
 fn factors_of_a_delta_are_at_hand() {
     let folder = folder();
-    run(
-        &folder,
-        "let (b, a) = factors(0.5 * adapter(\"other\", on: base))\nsave b @ a to \"product\" { dtype: f32 }",
-    );
+    run(&folder, "let (b, a) = factors(0.5 * adapter(\"other\", on: base))\nsave b @ a to \"product\" { dtype: f32 }");
     close("product", &read_model(&folder.join("product")), &combined(&[(0.5, &expected("other"))]), PRODUCT);
 }
 

@@ -20,8 +20,7 @@ pub mod types;
 
 use merge_base::Code;
 
-const FILES: [&[Code]; 7] =
-    [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, adapters::ALL, absent::ALL];
+const FILES: [&[Code]; 7] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, adapters::ALL, absent::ALL];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

@@ -30,7 +30,11 @@ struct Options {
 impl<'p> Cx<'p> {
     pub(super) fn save(&mut self, s: &'p Save, frame: &mut Frame) {
         if let Some((format, span)) = s.format.as_ref().filter(|(format, _)| format != PEFT) {
-            self.not_there_yet(&format!("`as {format}`"), "`as peft` writes an adapter; without `as`, whole tensors are written", *span);
+            self.not_there_yet(
+                &format!("`as {format}`"),
+                "`as peft` writes an adapter; without `as`, whole tensors are written",
+                *span,
+            );
             return;
         }
         self.for_each(&s.clauses, 0, frame, &mut |cx, frame| cx.save_one(s, frame));
@@ -186,8 +190,7 @@ impl<'p> Cx<'p> {
         let Ok(peft) = self.as_peft(model, deltas, &options.config, span) else { return };
         self.note_dtypes();
         let dtype = |node: NodeId| options.dtype.or(self.dtypes[node.0 as usize]).unwrap_or(DType::F32);
-        let tensors =
-            peft.tensors.into_iter().map(|(name, node)| OutTensor { name, node, dtype: dtype(node) }).collect();
+        let tensors = peft.tensors.into_iter().map(|(name, node)| OutTensor { name, node, dtype: dtype(node) }).collect();
         self.graph.outputs.push(Output {
             path,
             role,

@@ -253,7 +253,9 @@ fn refuse_variants(map: &Map<String, Value>) -> Result<(), ConfigFault> {
     if let Some(Value::String(start)) = map.get("init_lora_weights")
         && FROM_BASE.iter().any(|s| start.to_lowercase().starts_with(s))
     {
-        let message = format!("this adapter began as `{start}`: its start values were taken out of the base, which it therefore does not fit");
+        let message = format!(
+            "this adapter began as `{start}`: its start values were taken out of the base, which it therefore does not fit"
+        );
         let help = "convert it to a plain LoRA when it is saved: PEFT's `save_pretrained(.., path_initial_model_for_weight_conversion=..)`";
         return Err(ConfigFault::Unsupported { message, help });
     }

@@ -127,8 +127,7 @@ fn read_peft(key: &str) -> Key<'_> {
         }
         at += segment.len() + 1;
     }
-    let kept: Vec<&str> =
-        inner.split('.').filter(|s| !matches!(*s, "modules_to_save" | "base_layer")).collect();
+    let kept: Vec<&str> = inner.split('.').filter(|s| !matches!(*s, "modules_to_save" | "base_layer")).collect();
     let mut name = kept.join(".");
     if inner.contains(".modules_to_save.") {
         name = name.replace(".default.", ".");

@@ -154,15 +154,17 @@ impl<'p> Cx<'p> {
                         "the `{CONFIG}` of `{path}` sets {}, which this version does not know",
                         list_names(&config.unknown, 3)
                     );
-                    let d = Diagnostic::new(codes::UNKNOWN_CONFIG_KEY, message, span, "")
-                        .help("the adapter is read as if that were not there; compare the result with PEFT's before you rely on it");
+                    let d = Diagnostic::new(codes::UNKNOWN_CONFIG_KEY, message, span, "").help(
+                        "the adapter is read as if that were not there; compare the result with PEFT's before you rely on it",
+                    );
                     self.report(d);
                 }
                 Ok(config)
             }
             Err(ConfigFault::Broken(what)) => {
-                let d = Diagnostic::new(codes::BAD_CONFIG, format!("the `{CONFIG}` of `{path}` cannot be read: {what}"), span, "")
-                    .help("get the file again from where the adapter comes from");
+                let d =
+                    Diagnostic::new(codes::BAD_CONFIG, format!("the `{CONFIG}` of `{path}` cannot be read: {what}"), span, "")
+                        .help("get the file again from where the adapter comes from");
                 Err(self.report(d))
             }
             Err(ConfigFault::Unsupported { message, help }) => {
@@ -341,7 +343,6 @@ impl<'p> Cx<'p> {
         }
         result
     }
-
 }
 
 impl Misfits {

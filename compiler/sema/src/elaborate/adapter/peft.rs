@@ -108,8 +108,8 @@ impl<'p> Cx<'p> {
     fn not_factored(&mut self, faults: &[(String, String, usize)], span: Span) -> Reported {
         let names: Vec<&str> = faults.iter().map(|f| &*f.0).collect();
         let message = format!("{} cannot be saved as a LoRA: no factors are known of it", list_names(&names, 3));
-        let mut d = Diagnostic::new(codes::NOT_FACTORED, message, span, "")
-            .note(format!("`{}` has {}", faults[0].0, faults[0].1));
+        let mut d =
+            Diagnostic::new(codes::NOT_FACTORED, message, span, "").note(format!("`{}` has {}", faults[0].0, faults[0].1));
         if faults.iter().any(|f| f.2 == 2) {
             d = d.help("`low_rank(x, rank: r)` gives the nearest product of rank `r`, and the run prints how near");
         }
@@ -224,9 +224,10 @@ impl<'p> Cx<'p> {
         short.sort();
         short.dedup();
         let names = self.opened[origin as usize].names.clone();
-        let more = names.iter().filter_map(|n| self.names.text(*n).strip_suffix(".weight")).any(|module| {
-            short.binary_search(&last(module)).is_ok() && !ranks.contains_key(module)
-        });
+        let more = names
+            .iter()
+            .filter_map(|n| self.names.text(*n).strip_suffix(".weight"))
+            .any(|module| short.binary_search(&last(module)).is_ok() && !ranks.contains_key(module));
         if more { whole } else { short }
     }
 }
@@ -245,7 +246,8 @@ fn rank_pattern(ranks: &BTreeMap<String, u64>) -> (u64, Map<String, Value>) {
     loop {
         listed.sort_by(order);
         let patterns: Vec<Pattern> = listed.iter().filter_map(|m| Pattern::new(m, ranks[*m] as f64)).collect();
-        let wrong = |(module, rank): &(&String, &u64)| Pattern::first(&patterns, module).unwrap_or(common as f64) != **rank as f64;
+        let wrong =
+            |(module, rank): &(&String, &u64)| Pattern::first(&patterns, module).unwrap_or(common as f64) != **rank as f64;
         match ranks.iter().find(|entry| wrong(entry) && !listed.contains(&entry.0)) {
             Some((module, _)) => listed.push(module),
             None => break,
