@@ -10,7 +10,7 @@
 //! Invariants: no IO (headers come through [`schema::Checkpoints`]); both steps return a result *and*
 //! diagnostics; an error is said once, and what depends on it is poison and stays silent.
 //!
-//! Not here: search spaces (`choose` without a default, `search`), adapters, `new` tensors. They are answered
+//! Not here: search spaces (`choose` without a default, `search`), `new` tensors. They are answered
 //! by a diagnostic.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
