@@ -12,6 +12,7 @@ mod encode;
 pub mod engine;
 pub mod journal;
 pub mod objective;
+pub mod report;
 mod rng;
 pub mod run;
 pub mod searcher;
