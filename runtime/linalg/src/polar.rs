@@ -57,7 +57,9 @@ fn by_gram(a: MatRef<'_, f64>) -> Result<Option<Mat<f64>>, Trouble> {
         return Ok(Some(times(a, times(scaled.as_ref(), found.U().transpose()).as_ref())));
     }
     let sizes: Vec<f64> = values.iter().map(|x| x.sqrt()).collect();
-    Ok(refined(times(a, scaled.as_ref()), &sizes, found.U()))
+    let c = times(a, scaled.as_ref());
+    drop(scaled);
+    Ok(refined(c, &sizes, found.U()))
 }
 
 /// `u v^T` from approximate vectors: `a = c diag(s) v^T` with columns of `c` that are orthonormal but for `f = c^T c - 1`,

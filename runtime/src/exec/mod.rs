@@ -198,6 +198,9 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         select_bytes: shares.select,
     };
     let world = World { setup: &setup, writer: &writer, totals: &totals };
+    if !plan.temps.is_empty() {
+        temps::return_large_blocks();
+    }
     let temps = Temps::new(plan, options.memory);
     let weight = |(index, step)| if temps.skips(index) { 0 } else { Traffic::of(plan, step).weight };
     let weights: Vec<u64> = plan.steps.iter().enumerate().map(weight).collect();

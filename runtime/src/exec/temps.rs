@@ -79,6 +79,17 @@ impl Memory {
     }
 }
 
+/// Has the allocator give large blocks back to the system as soon as they are freed. What the GNU C library does of itself
+/// is to keep more and more of them, for each thread its own, and a run with decompositions then holds several times
+/// what lives at a time.
+pub(crate) fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets a number of the allocator, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
 /// Temporaries that a step reads and writes, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {

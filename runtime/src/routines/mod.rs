@@ -161,13 +161,21 @@ pub fn work(routine: &Routine, inputs: &[&[u64]]) -> u64 {
 /// About how many bytes of memory a routine needs besides its inputs and results.
 pub fn scratch(routine: &Routine, inputs: &[&[u64]]) -> u64 {
     let entries: u64 = inputs.iter().map(|s| s.iter().product::<u64>()).sum();
-    match (routine, inputs) {
-        // The matrix in f64 and its factors, as they are worked on and as they come out.
-        (Routine::Svd { .. } | Routine::Polar | Routine::Qr | Routine::Eigh, _) => 8 * 4 * entries,
-        (Routine::FullSvd, [[m, n]]) => 8 * 2 * (m * n + m * m + n * n),
-        (Routine::Solve, _) => 8 * 2 * entries,
-        (Routine::Assignment { .. } | Routine::KMeans { .. }, _) => 8 * entries,
-        (Routine::Sort { .. } | Routine::SortIndex { .. } | Routine::Rank { .. }, _) => 4 * entries,
+    let sides = |s: &[u64]| (s.iter().copied().min().unwrap_or(0), s.iter().copied().max().unwrap_or(0));
+    // In f64: the matrix, what it is worked on in, its factors, and copies of them; counted where most of them live.
+    8 * match (routine, inputs) {
+        (Routine::Svd { .. } | Routine::Polar | Routine::Qr | Routine::Eigh, [x]) => {
+            let (short, long) = sides(x);
+            short * (4 * long + 6 * short)
+        }
+        (Routine::FullSvd, [x]) => {
+            let (short, long) = sides(x);
+            3 * long * long + short * (2 * long + 6 * short)
+        }
+        (Routine::Solve, _) => 3 * entries,
+        (Routine::Assignment { .. } | Routine::KMeans { .. }, _) => entries,
+        // A key and an index for each entry.
+        (Routine::SortIndex { .. } | Routine::Rank { .. }, _) => 2 * entries,
         _ => 0,
     }
 }
