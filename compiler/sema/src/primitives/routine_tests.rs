@@ -1,6 +1,6 @@
 //! Routines on whole tensors, from recipe text to shapes and numbers, and the faults they report.
 
-use super::tests::{elaborated, fails, number, numbers, tensor};
+use super::tests::{elaborated, evaluated, fails, number, numbers, tensor};
 use merge_ir::tir::Op;
 
 const X: &str = "tensor([[3, -1, 2], [-4, 0, 2]])";
@@ -238,4 +238,108 @@ fn tensors_without_entries_pass_through() {
     assert_eq!(tensor(&format!("diag({flat})")).0, [0, 0]);
     assert_eq!(tensor(&format!("unfold({none}, 0)")).0, [0, 4]);
     assert_eq!(tensor("iota(0)").0, [0]);
+}
+
+/// Random calls, nested: whatever is asked for is answered, by a diagnostic or by a tensor of the promised shape.
+#[test]
+fn random_calls_are_answered() {
+    let mut random = merge_random(7);
+    let (mut fine, mut faulty) = (0, 0);
+    for round in 0..1500 {
+        let expr = random_expr(&mut random, 1 + round % 4);
+        let done = elaborated(&format!("save {{ \"y\": {expr} }} to \"out\""));
+        if done.diagnostics.iter().any(|d| d.is_error()) {
+            faulty += 1;
+            continue;
+        }
+        fine += 1;
+        let problems = merge_ir::tir::verify(&done.graph);
+        assert!(problems.is_empty(), "{expr}: {problems:?}");
+        let node = done.graph.outputs[0].tensors[0].node;
+        // A routine may refuse entries, such as a singular matrix.
+        if let Ok((shape, _)) = evaluated(&done.graph, node) {
+            let shape: Vec<u64> = shape.into_iter().map(|n| n as u64).collect();
+            assert_eq!(shape, **done.graph.shape(node), "{expr}");
+        }
+    }
+    assert!(fine > 200 && faulty > 200, "{fine} of the recipes are fine, {faulty} are not");
+}
+
+/// Numbers below a bound, by xorshift64* (Vigna 2016).
+fn merge_random(mut state: u64) -> impl FnMut(usize) -> usize {
+    move |n| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
+    }
+}
+
+fn random_expr(random: &mut impl FnMut(usize) -> usize, depth: usize) -> String {
+    const LEAVES: [&str; 12] = [
+        "base[\"m\"]",
+        "math[\"m\"]",
+        "base[\"v\"]",
+        "(math[\"v\"] - base[\"v\"])",
+        "base[\"s\"]",
+        "base[\"ids\"]",
+        "transpose(code[\"m\"])",
+        "eye(3)",
+        "tensor([[2, 1], [1, 3]])",
+        "iota(4)",
+        "reshape(iota(8), [2, 2, 2])",
+        "w",
+    ];
+    const CALLS: [&str; 34] = [
+        "({} @ {})",
+        "({} @ {})",
+        "({} + {})",
+        "transpose({})",
+        "flatten({})",
+        "unfold({}, #)",
+        "diag({})",
+        "sort({}, over: %)",
+        "sort_index({}, over: %, largest_first: true)",
+        "rank({}, over: %)",
+        "cumsum({}, over: %)",
+        "argmax({}, over: %)",
+        "sum({}, over: %)",
+        "norm({}, over: %)",
+        "quantile({}, 0.5, over: %)",
+        "keep_top({}, 0.5, over: %)",
+        "take({}, [0, #], axis: #)",
+        "take({}, sort_index({}), axis: #)",
+        "take_along({}, {} * 0)",
+        "take_along({}, argmax({}, over: rows))",
+        "scatter({}, sort_index({}), axis: #)",
+        "scatter({}, [0, #], axis: #, len: 5)",
+        "indices({}, count: #)",
+        "unpack({}, {})",
+        "polar({})",
+        "low_rank({}, rank: #)",
+        "solve({}, {})",
+        "assignment({}, maximize: true)",
+        "permutation(#)",
+        "{ let (u, s, v) = svd({})\n u @ diag(s) }",
+        "{ let (u, _, v) = svd({}, full: true)\n v }",
+        "{ let (q, r) = qr({})\n r }",
+        "{ let (l, v) = eigh({})\n v @ diag(l) }",
+        "{ let (c, z) = kmeans({}, #)\n take(z, c, axis: 0) }",
+    ];
+    if depth == 0 {
+        return LEAVES[random(LEAVES.len())].into();
+    }
+    let mut text = String::new();
+    for c in CALLS[random(CALLS.len())].chars() {
+        match c {
+            '#' => text.push_str(&random(4).to_string()),
+            '%' => text.push_str(["all", "rows", "cols", "0", "-1"][random(5)]),
+            '}' if text.ends_with('{') => {
+                text.pop();
+                text.push_str(&random_expr(random, depth - 1));
+            }
+            c => text.push(c),
+        }
+    }
+    text
 }

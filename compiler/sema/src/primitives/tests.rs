@@ -6,6 +6,7 @@ use crate::schema::{Checkpoints, OpenError, Schema, TensorInfo};
 use merge_abi::DType;
 use merge_base::Sources;
 use merge_interp::Interpreter;
+use merge_ir::tir::{Graph, NodeId};
 use std::rc::Rc;
 
 /// `base`, `math` and `code`: `m` [2, 3], `v` [4], `s` [] of floats and `ids` [4] of ints; `fisher` without `ids`.
@@ -60,12 +61,15 @@ pub(super) fn tensor(expr: &str) -> (Vec<usize>, Vec<f64>) {
     assert!(wrong.is_empty(), "{expr}: {wrong:?}");
     let problems = merge_ir::tir::verify(&done.graph);
     assert!(problems.is_empty(), "{expr}: {problems:?}");
-    let graph = &done.graph;
+    evaluated(&done.graph, done.graph.outputs[0].tensors[0].node).unwrap()
+}
+
+/// A node's shape and entries, by the reference interpreter.
+pub(super) fn evaluated(graph: &Graph, node: NodeId) -> Result<(Vec<usize>, Vec<f64>), String> {
     let read = |s: &merge_abi::Source| Ok(entries(&graph.checkpoints[s.checkpoint as usize].path, &s.shape));
     let settings = graph.settings.iter().map(|s| s.default).collect();
-    let mut interpreter = Interpreter::new(graph, settings, 0, &read);
-    let value = interpreter.value(graph.outputs[0].tensors[0].node).unwrap();
-    (value.shape().to_vec(), value.iter().copied().collect())
+    let value = Interpreter::new(graph, settings, 0, &read).value(node)?;
+    Ok((value.shape().to_vec(), value.iter().copied().collect()))
 }
 
 pub(super) fn numbers(expr: &str) -> Vec<f64> {
