@@ -345,6 +345,12 @@ def make(out, philox_uniform):
     sizes = {"b": (16, 4), "a": (4, 24), "b2": (16, 4), "a2": (4, 24), "x": (4, 6), "y": (4, 4), "kb": (5, 6), "ka": (6, 21)}
     sizes |= {"rows": (16,), "columns": (24,), "ranks": (4,)}
     f = {k: np.asarray(rng.standard_normal(s), np.float32) for k, s in sizes.items()}
+    # Numbers of their own, so that those above and below stay what they were.
+    more = np.random.default_rng(77)
+    sizes = {"values": (4,), "core": (3, 5), "core.inputs": (24, 3), "core.outputs": (16, 5)}
+    sizes |= {"kernel": (2, 3, 2, 1), "kernel.inputs": (7, 2), "kernel.outputs": (5, 3)}
+    sizes |= {"kernel.rows": (3, 2), "kernel.columns": (1, 1), "rules": (4, 4, 4), "left": (4, 6, 2), "right": (4, 2, 4)}
+    f |= {k: np.asarray(more.standard_normal(s), np.float32) for k, s in sizes.items()}
     save_file(f, os.path.join(out, "small", "adapter.safetensors"))
     f = {k: v.astype(np.float64) for k, v in f.items()}
     linear, conv = "layers.0.mlp.weight", "layers.0.conv.weight"
@@ -357,10 +363,16 @@ def make(out, philox_uniform):
         "lokr": B[linear] + 0.5 * np.kron(f["x"], f["y"]),
         "vera": B[linear] + np.diag(f["rows"]) @ f["b"] @ np.diag(f["ranks"]) @ f["a"],
         "ia3": B[linear] * f["columns"],
+        "adalora": B[linear] + 0.5 * f["b"] @ np.diag(f["values"]) @ f["a"],
+        "flora": B[linear] + 0.5 * np.einsum("pq,ip,oq->oi", f["core"], f["core.inputs"], f["core.outputs"]),
+        "compacter": B[linear] + sum(np.kron(f["rules"][k], f["left"][k] @ f["right"][k]) for k in range(4)).T,
     }
     for name, x in adapted.items():
         write(f"expected/{name}.safetensors", B | {linear: x})
     write("expected/lora-conv.safetensors", B | {conv: B[conv] + 0.5 * (f["kb"] @ f["ka"]).reshape(5, 7, 3)})
+    sides = [f["kernel." + k] for k in ("inputs", "outputs", "rows", "columns")]
+    change = np.einsum("pqst,ip,oq,xs,yt->oixy", f["kernel"], *sides)
+    write("expected/flora-conv.safetensors", B | {conv: B[conv] + 0.5 * change[..., 0]})
 
     def shared(k):
         x, y = I["x"][k], I["y"][k]

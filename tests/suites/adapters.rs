@@ -12,7 +12,7 @@ const PRODUCT: f64 = 2e-6;
 /// What is a difference to the base has only the digits that the base leaves.
 const DIFFERENCE: f64 = 1e-5;
 
-const KINDS: [(&str, f64); 14] = [
+const KINDS: [(&str, f64); 17] = [
     ("lora", PRODUCT),
     ("rslora", PRODUCT),
     ("other", PRODUCT),
@@ -20,6 +20,8 @@ const KINDS: [(&str, f64); 14] = [
     ("convolution", PRODUCT),
     ("turned", PRODUCT),
     ("dora", DIFFERENCE),
+    ("dora_embedding", DIFFERENCE),
+    ("dora_turned", DIFFERENCE),
     ("adalora", PRODUCT),
     ("loha", PRODUCT),
     ("lokr", PRODUCT),
@@ -27,12 +29,14 @@ const KINDS: [(&str, f64); 14] = [
     ("ia3", DIFFERENCE),
     ("vera", PRODUCT),
     ("kohya", DIFFERENCE),
+    ("kohya_dora", DIFFERENCE),
 ];
 
 /// How a recipe opens the adapter of this kind.
 fn opened(kind: &str) -> String {
     match kind {
         "kohya" => "adapter(\"kohya.safetensors\", on: base, part: \"lora_unet\")".into(),
+        "kohya_dora" => "adapter(\"kohya_dora.safetensors\", on: base)".into(),
         kind => format!("adapter(\"{kind}\", on: base)"),
     }
 }

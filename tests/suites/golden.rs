@@ -156,6 +156,14 @@ golden! {
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => ia3_inputs(base, f[\"columns\"])\n _ => base\n} to \"out\"";
     lora_conv: "lora-conv", ELEMENTWISE, "adapters.lora_conv",
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.conv.*\" => reshape(lora_conv(reshape(base, [5, 7, 3, 1]), f[\"kb\"], f[\"ka\"], scale: 0.5), [5, 7, 3])\n _ => base\n} to \"out\"";
+    adalora: "adalora", ELEMENTWISE, "adapters.adalora",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => adalora(base, f[\"b\"], f[\"a\"], f[\"values\"], scale: 0.5)\n _ => base\n} to \"out\"";
+    flora: "flora", ELEMENTWISE, "adapters.flora",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => flora(base, f[\"core\"], f[\"core.inputs\"], f[\"core.outputs\"], scale: 0.5)\n _ => base\n} to \"out\"";
+    flora_conv: "flora-conv", ELEMENTWISE, "adapters.flora_conv",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.conv.*\" => reshape(flora_conv(reshape(base, [5, 7, 3, 1]), f[\"kernel\"], f[\"kernel.inputs\"], f[\"kernel.outputs\"], f[\"kernel.rows\"], f[\"kernel.columns\"], scale: 0.5), [5, 7, 3])\n _ => base\n} to \"out\"";
+    compacter: "compacter", ELEMENTWISE, "adapters.compacter",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => base + compacter(f[\"rules\"], f[\"left\"], f[\"right\"])\n _ => base\n} to \"out\"";
     sparse_soup: "sparse-soup", ELEMENTWISE, "soups.sparse_soup",
         "save sparse_soup([checkpoint(\"x\"), checkpoint(\"y\")]) to \"out\"";
     magnitude_mask: "magnitude-mask", ELEMENTWISE, "soups.magnitude_mask",
