@@ -37,12 +37,7 @@ pub(crate) enum Tensor {
 
 /// A value that lives in a temporary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kept {
-    /// The node as it is.
-    Whole(NodeId),
-    /// The node is a statistic of rows and stands in each column of its row, as loops over rows give it.
-    Rows(NodeId),
-}
+pub(crate) struct Kept(pub NodeId);
 
 /// What must be there before a loop can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,10 +12,10 @@ use crate::codes::NOT_YET;
 use crate::keep::{Call, Keeping, Levels, is_entry};
 use crate::order;
 use crate::push_views::{Joints, Obstacle, Purpose, Refusal, Stop, push};
-use crate::view::compose;
+use crate::view::{compose, split_rows};
 use merge_abi::{DType, ReduceFn, View};
 use merge_base::Diagnostic;
-use merge_ir::tir::{Graph, NodeId, Op};
+use merge_ir::tir::{Graph, NodeId, Op, Over};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 
@@ -218,9 +218,9 @@ impl Fuser<'_> {
         if !self.made.insert(kept) {
             return;
         }
-        if let Some(call) = self.keeping.call(kept.node()) {
+        if let Some(call) = self.keeping.call(kept.0) {
             let results = self.keeping.calls[call as usize].results.iter().flatten();
-            self.made.extend(results.map(|n| Kept::Whole(*n)));
+            self.made.extend(results.map(|n| Kept(*n)));
         }
         self.waiting.entry(self.levels.kept(kept)).or_default().push(Need::Temp(kept));
     }
@@ -281,21 +281,35 @@ impl Fuser<'_> {
 
     /// The passes that fill a temporary.
     fn fill(&mut self, kept: Kept) -> Result<Vec<Group>, Refusal> {
-        if let Some(call) = self.keeping.call(kept.node()) {
+        if let Some(call) = self.keeping.call(kept.0) {
             return Ok(vec![Group::Call(call)]);
         }
-        let node = kept.node();
-        let entries: u64 = kept.shape(self.graph).iter().product();
+        let (node, entries) = (kept.0, self.entries(kept.0));
         if entries == 0 {
             return Ok(Vec::new());
         }
-        let seen = match kept {
-            Kept::Whole(_) => View::whole(entries),
-            Kept::Rows(_) => View { offset: 0, dims: vec![(self.entries(node), 1), (entries / self.entries(node), 0)] },
-        };
         let purpose = Purpose { filling: Some(kept), read_scalars: is_entry(self.graph, node) };
-        let pieces = self.pieces_anyhow(&[node], seen, purpose)?;
+        let pieces = match self.graph.node(node).op {
+            Op::Reduce { over: Over::Rows, input, .. } | Op::Kth { over: Over::Rows, input, .. } => {
+                self.anyhow(|f| f.rows(node, input, purpose))?
+            }
+            _ => self.pieces_anyhow(&[node], View::whole(entries), purpose)?,
+        };
         Ok(self.maps(pieces, DType::F32, Goal::Temp(kept)))
+    }
+
+    /// The clusters of a statistic of rows. Their loops go over the entries of `input`; the views are those of the rows.
+    fn rows(&self, node: NodeId, input: NodeId, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Obstacle> {
+        let (rows, cols) = (self.entries(node), self.entries(input) / self.entries(node));
+        let along = View { offset: 0, dims: vec![(rows, 1), (cols, 0)] };
+        let of_rows = |(view, cluster): (View, Cluster)| match split_rows(&view, cols) {
+            Some((outer, inner)) if inner.dims[..] == [(cols, 1)] && outer.dims.iter().all(|d| d.1 % cols == 0) => {
+                let dims = outer.dims.iter().map(|(n, s)| (*n, s / cols)).collect();
+                Ok((View { offset: outer.offset / cols, dims }, cluster))
+            }
+            _ => Err(joined_across(self.graph, input)),
+        };
+        self.pieces(&[node], along, purpose)?.into_iter().map(of_rows).collect()
     }
 
     /// The passes that find the statistics among `needs`, those over equally many entries together.
@@ -399,8 +413,8 @@ impl Fuser<'_> {
     fn keep(&mut self, obstacle: Obstacle) -> Result<(), Refusal> {
         let mut refusal = obstacle.refusal;
         for kept in obstacle.keep {
-            let helps = !matches!(self.graph.node(kept.node()).op, Op::Load(_)) && !self.keeping.has(kept);
-            let bytes = 4 * kept.shape(self.graph).iter().product::<u64>();
+            let helps = !matches!(self.graph.node(kept.0).op, Op::Load(_)) && !self.keeping.has(kept);
+            let bytes = 4 * self.entries(kept.0);
             if helps && bytes <= MOST_UNASKED {
                 self.keeping.add(kept);
                 self.stale = true;
@@ -423,24 +437,15 @@ impl Fuser<'_> {
         // With the concatenation that a piece was cut at.
         let mut todo = vec![(View::whole(whole.len()), roots[0])];
         let mut done = Vec::new();
-        let apart = |joined: NodeId| Obstacle {
-            keep: vec![Kept::Whole(joined)],
-            refusal: Refusal {
-                span: self.graph.node(joined).span,
-                what: "these tensors are joined and then looked at through a change of shape that cuts across their joints"
-                    .into(),
-                help: "join the tensors last, or save the intermediate model".into(),
-            },
-        };
         while let Some((view, joined)) = todo.pop() {
-            let through = compose(&view, &whole).ok_or_else(|| apart(joined))?;
+            let through = compose(&view, &whole).ok_or_else(|| joined_across(self.graph, joined))?;
             let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, through.clone())).collect();
             match push(self.graph, self.joints, &self.keeping, &seen, purpose) {
                 Ok(cluster) => done.push((view, cluster)),
                 Err(Stop::Obstacle(obstacle)) => return Err(obstacle),
                 Err(Stop::Split(pieces, joined)) => {
                     for piece in pieces.iter().rev() {
-                        todo.push((compose(piece, &view).ok_or_else(|| apart(joined))?, joined));
+                        todo.push((compose(piece, &view).ok_or_else(|| joined_across(self.graph, joined))?, joined));
                     }
                 }
             }
@@ -483,9 +488,20 @@ fn follow_each_other(pieces: &[(View, Cluster)]) -> bool {
     })
 }
 
+fn joined_across(graph: &Graph, joined: NodeId) -> Obstacle {
+    Obstacle {
+        keep: vec![Kept(joined)],
+        refusal: Refusal {
+            span: graph.node(joined).span,
+            what: "these tensors are joined and then looked at through a change of shape that cuts across their joints".into(),
+            help: "join the tensors last, or save the intermediate model".into(),
+        },
+    }
+}
+
 fn out_of_order(graph: &Graph, node: NodeId) -> Obstacle {
     Obstacle {
-        keep: vec![Kept::Whole(node)],
+        keep: vec![Kept(node)],
         refusal: Refusal {
             span: graph.node(node).span,
             what: "the largest entries are asked of tensors joined along an inner axis".into(),

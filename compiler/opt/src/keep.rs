@@ -43,7 +43,7 @@ impl Keeping {
         let mut known = FxHashMap::default();
         for (id, node) in graph.nodes() {
             let Op::Call { routine, result, inputs } = &node.op else { continue };
-            keeping.kept.extend(inputs.iter().chain([&id]).map(|n| Kept::Whole(*n)));
+            keeping.kept.extend(inputs.iter().chain([&id]).map(|n| Kept(*n)));
             let next = keeping.calls.len() as u32;
             let call = *known.entry((routine, inputs)).or_insert(next);
             if call == next {
@@ -87,11 +87,8 @@ impl Keeping {
 
     /// What to read for `node` in a loop that fills `filling`, or none if the loop is to compute it.
     pub fn read_for(&self, node: NodeId, filling: Option<Kept>) -> Option<Kept> {
-        if self.kept.is_empty() || filling == Some(Kept::Rows(node)) {
-            return None;
-        }
-        let read = if filling == Some(Kept::Whole(node)) { Kept::Rows(node) } else { Kept::Whole(node) };
-        self.kept.contains(&read).then_some(read)
+        let read = Kept(node);
+        (filling != Some(read) && self.kept.contains(&read)).then_some(read)
     }
 
     /// The call that gives a node.
@@ -100,28 +97,11 @@ impl Keeping {
     }
 }
 
-impl Kept {
-    pub fn node(self) -> NodeId {
-        match self {
-            Kept::Whole(node) | Kept::Rows(node) => node,
-        }
-    }
-
-    /// The shape of the temporary.
-    pub fn shape(self, graph: &Graph) -> Rc<[u64]> {
-        match (self, &graph.node(self.node()).op) {
-            (Kept::Rows(_), Op::Reduce { input, .. } | Op::Kth { input, .. }) => graph.shape(*input).clone(),
-            _ => graph.shape(self.node()).clone(),
-        }
-    }
-}
-
 /// How many passes must come before a value can be had; see [`Levels::of`].
 #[derive(Debug, Default)]
 pub(crate) struct Levels {
     number: Vec<u32>,
-    whole: Vec<u32>,
-    rows: Vec<u32>,
+    kept: Vec<u32>,
     value: Vec<u32>,
 }
 
@@ -130,7 +110,7 @@ impl Levels {
     /// the highest of what it needs.
     pub fn of(graph: &Graph, keeping: &Keeping) -> Levels {
         let n = graph.len();
-        let mut l = Levels { number: vec![0; n], whole: vec![0; n], rows: vec![0; n], value: vec![0; n] };
+        let mut l = Levels { number: vec![0; n], kept: vec![0; n], value: vec![0; n] };
         for (id, node) in graph.nodes() {
             let at = id.0 as usize;
             let mut level = 0;
@@ -139,13 +119,9 @@ impl Levels {
                 level += 1;
                 l.number[at] = level;
             }
-            if keeping.has(Kept::Rows(id)) {
+            if keeping.has(Kept(id)) {
                 level += 1;
-                l.rows[at] = level;
-            }
-            if keeping.has(Kept::Whole(id)) {
-                level += 1;
-                l.whole[at] = level;
+                l.kept[at] = level;
             }
             if is_entry(graph, id) {
                 level += 1;
@@ -165,10 +141,7 @@ impl Levels {
 
     /// Of a temporary.
     pub fn kept(&self, kept: Kept) -> u32 {
-        match kept {
-            Kept::Whole(node) => self.whole[node.0 as usize],
-            Kept::Rows(node) => self.rows[node.0 as usize],
-        }
+        self.kept[kept.0.0 as usize]
     }
 }
 

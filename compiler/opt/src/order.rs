@@ -68,9 +68,7 @@ fn gifts(keeping: &Keeping, group: &Group) -> Vec<Gift> {
         },
         Group::Reduce { stats, .. } => stats.iter().map(|s| Gift::Statistic(s.1)).collect(),
         Group::Select { selections, .. } => selections.iter().map(|s| Gift::Selection(*s)).collect(),
-        Group::Call(call) => {
-            keeping.calls[*call as usize].results.iter().flatten().map(|n| Gift::Temp(Kept::Whole(*n))).collect()
-        }
+        Group::Call(call) => keeping.calls[*call as usize].results.iter().flatten().map(|n| Gift::Temp(Kept(*n))).collect(),
     }
 }
 
@@ -85,7 +83,7 @@ pub(crate) fn needs(dispatch: &Dispatch, keeping: &Keeping, group: &Group) -> Ve
         Group::Map { cluster, .. } => cluster.needs().collect(),
         Group::Copy { from: (Tensor::Kept(kept), _), .. } => vec![Need::Temp(*kept)],
         Group::Copy { from: (Tensor::Source(_), _), .. } => Vec::new(),
-        Group::Call(call) => keeping.calls[*call as usize].inputs.iter().map(|i| Need::Temp(Kept::Whole(*i))).collect(),
+        Group::Call(call) => keeping.calls[*call as usize].inputs.iter().map(|i| Need::Temp(Kept(*i))).collect(),
     }
 }
 

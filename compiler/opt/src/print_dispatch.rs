@@ -116,10 +116,7 @@ impl Printer<'_> {
 }
 
 fn temp(kept: Kept) -> String {
-    match kept {
-        Kept::Whole(node) => format!("temp %{}", node.0),
-        Kept::Rows(node) => format!("temp %{} along rows", node.0),
-    }
+    format!("temp %{}", kept.0.0)
 }
 
 fn param(p: Param) -> String {

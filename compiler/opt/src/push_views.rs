@@ -161,7 +161,7 @@ impl Pusher<'_> {
             return Ok(cluster);
         }
         Err(obstacle(
-            random.into_iter().map(Kept::Whole),
+            random.into_iter().map(Kept),
             self.graph.node(root).span,
             "random numbers that start in the middle of a tensor are combined with positions in it",
             "draw the random numbers for each tensor by itself, outside `whole`",
@@ -213,7 +213,7 @@ impl Pusher<'_> {
 
     fn misfit(&self, node: NodeId) -> Stop {
         obstacle(
-            [Kept::Whole(node)],
+            [Kept(node)],
             self.graph.node(node).span,
             "this is looked at through a change of shape that cuts across its rows",
             "change the shape of the tensors as they are stored, before other changes of shape, or save the intermediate model",
@@ -230,7 +230,7 @@ impl Pusher<'_> {
         let n = graph.node(node);
         let shape = &n.shape;
         if let Some(kept) = self.keeping.read_for(node, self.filling) {
-            return Ok(Some(self.load(kept, view)));
+            return Ok(Some(self.b.expr(Expr::Load(Tensor::Kept(kept), view))));
         }
         Ok(match &n.op {
             Op::Const(_) | Op::Setting(_) => self.known(node, view),
@@ -305,21 +305,6 @@ impl Pusher<'_> {
             }
             Op::Call { .. } => unreachable!("results of calls are kept, and no loop fills them"),
         })
-    }
-
-    /// A kept value, read from its temporary.
-    fn load(&mut self, kept: Kept, view: ViewId) -> ExprId {
-        let view = match kept {
-            Kept::Whole(_) => view,
-            Kept::Rows(_) => {
-                let cols = kept.shape(self.graph).last().copied().unwrap_or(1);
-                let seen = self.b.cluster.view(view);
-                let dims = seen.dims.iter().map(|(n, s)| (*n, s * cols)).collect();
-                let first_columns = View { offset: seen.offset * cols, dims };
-                self.b.view(first_columns)
-            }
-        };
-        self.b.expr(Expr::Load(Tensor::Kept(kept), view))
     }
 
     /// The part of a concatenation that the whole loop stays in, and its view of that part.
@@ -427,7 +412,7 @@ impl Pusher<'_> {
         self.random.push(node);
         if !view.is_contiguous() {
             return Err(obstacle(
-                [Kept::Whole(node)],
+                [Kept(node)],
                 span,
                 "these random numbers are looked at in another order than the one in which they are drawn",
                 "draw them for the tensor as it is stored and slice or transpose the result of the formula",
@@ -436,7 +421,7 @@ impl Pusher<'_> {
         match *self.b.cluster.first.get_or_insert(start) == start {
             true => Ok(self.b.expr(Expr::Uniform(key))),
             false => Err(obstacle(
-                [Kept::Whole(node)],
+                [Kept(node)],
                 span,
                 "random numbers that belong to different places of two tensors meet in one formula",
                 "draw them for tensors of the same shape",
@@ -468,7 +453,7 @@ impl Pusher<'_> {
             let entries: u64 = graph.shape(node).iter().product();
             if entries > EXACT {
                 return Err(obstacle(
-                    [Kept::Whole(node)],
+                    [Kept(node)],
                     graph.node(node).span,
                     "the largest entries of a tensor this large are looked at out of order",
                     "transpose or slice after the formula, not inside it",
@@ -484,7 +469,7 @@ impl Pusher<'_> {
     fn row_stat(&mut self, input: NodeId, kind: RowKind, key: ExprId) -> Result<u32, Stop> {
         if self.b.asks_for_cut(key) {
             return Err(obstacle(
-                [Kept::Whole(input)],
+                [Kept(input)],
                 self.graph.node(input).span,
                 "a statistic of each row is asked of what was selected from the whole tensor",
                 "select `over: rows` too, or save the selection first",
@@ -503,7 +488,7 @@ impl Pusher<'_> {
     fn rows_of(&mut self, node: NodeId, input: NodeId, view: ViewId) -> Result<ViewId, Stop> {
         let cols = self.graph.shape(input).last().copied().unwrap_or(1);
         // Along its rows it can always be computed, once its operand is there.
-        let keep = [Kept::Whole(node), Kept::Rows(node), Kept::Whole(input)];
+        let keep = [Kept(node), Kept(input)];
         self.claim_rows(node, cols, keep)?;
         let rows = match split_rows(self.b.cluster.view(view), cols) {
             Some((outer, inner)) if inner.dims.iter().all(|d| d.1 == 0) => outer,
@@ -517,7 +502,7 @@ impl Pusher<'_> {
     /// Holds that the loop goes along whole rows of `node`, the mask of the largest of each row of `input`.
     fn check_rows(&mut self, node: NodeId, input: NodeId, view: ViewId) -> Result<(), Stop> {
         let cols = self.graph.shape(node).last().copied().unwrap_or(1);
-        let keep = [Kept::Whole(node), Kept::Whole(input)];
+        let keep = [Kept(node), Kept(input)];
         self.claim_rows(node, cols, keep)?;
         match split_rows(self.b.cluster.view(view), cols) {
             Some((outer, inner))

@@ -122,8 +122,8 @@ impl Scheduler<'_> {
                 let call = &self.dispatch.calls[*call as usize];
                 Step::Call {
                     routine: (*call.routine).clone(),
-                    inputs: call.inputs.iter().map(|i| self.temp(Kept::Whole(*i))).collect(),
-                    results: call.results.iter().map(|r| r.map(|n| self.temp(Kept::Whole(n)))).collect(),
+                    inputs: call.inputs.iter().map(|i| self.temp(Kept(*i))).collect(),
+                    results: call.results.iter().map(|r| r.map(|n| self.temp(Kept(n)))).collect(),
                     place: call.place.clone(),
                 }
             }
@@ -210,7 +210,7 @@ impl Scheduler<'_> {
         let next = self.plan.temps.len() as u32;
         let id = *self.temps.entry(kept).or_insert(next);
         if id == next {
-            self.plan.temps.push(Temp { shape: kept.shape(self.graph).to_vec() });
+            self.plan.temps.push(Temp { shape: self.graph.shape(kept.0).to_vec() });
         }
         id
     }

@@ -131,6 +131,8 @@ fn rewrite(g: &mut Graph, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
             let input_shape = g.shape(input).clone();
             match over {
                 Over::All if input_shape.is_empty() => input,
+                Over::All if input_shape.contains(&0) => g.constant(f64::NAN, span),
+                Over::Rows if input_shape.last() == Some(&0) => repeated(g, f64::NAN, shape, span),
                 Over::Rows if input_shape.last() == Some(&1) => input,
                 Over::Rows if has_one_row(&input_shape) => {
                     let all = g.add(Op::Kth { input, k, over: Over::All }, Rc::from([]), span);
@@ -205,6 +207,12 @@ fn lone(over: Over, shape: &[u64]) -> bool {
     }
 }
 
+/// The same number in each entry.
+fn repeated(g: &mut Graph, x: f64, shape: Rc<[u64]>, span: Span) -> NodeId {
+    let entries = shape.iter().product::<u64>() as usize;
+    g.add(Op::Literal(vec![x.to_bits(); entries].into()), shape, span)
+}
+
 fn reduce(g: &mut Graph, f: ReduceFn, over: Over, input: NodeId, shape: Rc<[u64]>, span: Span) -> NodeId {
     let from = g.shape(input).clone();
     match over {
@@ -212,6 +220,7 @@ fn reduce(g: &mut Graph, f: ReduceFn, over: Over, input: NodeId, shape: Rc<[u64]
         // Of no entries at all: what a reduction starts from.
         Over::All if from.contains(&0) => g.constant(f.identity(), span),
         Over::Rows if from.last() == Some(&1) => input,
+        Over::Rows if from.last() == Some(&0) => repeated(g, f.identity(), shape, span),
         Over::Rows if has_one_row(&from) => {
             let all = reduce(g, f, Over::All, input, Rc::from([]), span);
             g.add(Op::Reshape { input: all }, shape, span)

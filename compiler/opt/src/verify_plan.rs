@@ -136,7 +136,12 @@ impl Verifier<'_> {
             }
             Step::Map { body, to } => {
                 self.body(body, i, ready);
-                self.target(to, body.rows * body.cols);
+                let once = body.once_a_row(to);
+                self.target(to, if once { body.rows } else { body.rows * body.cols });
+                if once && let Some(k) = self.kernel(body.kernel) {
+                    let apart = k.operands.iter().all(|o| o.1 == Access::PerRow) && k.keys == 0 && k.cuts == 0;
+                    self.hold(apart, "its kernel looks into rows, but runs once for each");
+                }
                 let stores = self.kernel(body.kernel).map(|k| k.stores.clone());
                 self.hold(stores == self.dtype(to).map(|d| vec![d]), "its kernel does not store what the target holds");
                 self.fill(to);

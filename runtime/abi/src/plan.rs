@@ -240,7 +240,7 @@ pub struct Target {
 pub enum Step {
     /// Bytes go over unchanged; both sides have the same dtype.
     Copy { from: Read, to: Target },
-    /// The kernel's one store is written to the target.
+    /// The kernel's one store is written to the target. Where that has one entry for each row, see [`Loop::once_a_row`].
     Map { body: Loop, to: Target },
     /// Reductions over all parts together, combined in part order. `results[k]` belongs to the kernel's
     /// k-th reduction, which is the same in the kernel of every part.
@@ -290,6 +290,14 @@ pub struct Loop {
     pub first: u64,
     /// Statistics of each row, found while the row is in memory, in order.
     pub phases: Vec<RowPhase>,
+}
+
+impl Loop {
+    /// Whether the kernel of a [`Step::Map`] to this target runs once for each row, after its phases have seen the row: the
+    /// target has one entry for each. All that the kernel itself reads is per row then, and it names no place in the row.
+    pub fn once_a_row(&self, to: &Target) -> bool {
+        self.by_rows && self.cols != 1 && to.view.len() == self.rows
+    }
 }
 
 /// What a kernel of a loop reads.

@@ -76,8 +76,12 @@ fn check_step(plan: &Plan, inputs: &Inputs, step: &Step) -> Result<(), String> {
         Step::Map { body, to } => {
             check_loop(plan, inputs, body)?;
             let info = &plan.kernels[body.kernel as usize];
+            let once = body.once_a_row(to);
+            if once && (info.operands.iter().any(|o| o.1 != Access::PerRow) || info.keys + info.cuts > 0) {
+                return Err(format!("kernel `{}` looks into rows where it runs once for each", info.symbol));
+            }
             match (&info.stores[..], info.reductions.is_empty()) {
-                ([dtype], true) => check_target(plan, to, *dtype, body.rows * body.cols),
+                ([dtype], true) => check_target(plan, to, *dtype, if once { body.rows } else { body.rows * body.cols }),
                 _ => Err(format!("kernel `{}` does not have one store", info.symbol)),
             }
         }

@@ -78,7 +78,8 @@ impl<'p> Job<'p> {
             Step::Map { body, to } => match Launch::new(setup, body, true, scalars, temps)? {
                 Some(launch) => {
                     let size = launch.info.stores[0].size();
-                    Some(Job::Map(Box::new(MapJob { launch, to: Destination::new(to, size, temps)? })))
+                    let once_a_row = body.once_a_row(to);
+                    Some(Job::Map(Box::new(MapJob { launch, once_a_row, to: Destination::new(to, size, temps)? })))
                 }
                 None => None,
             },
@@ -206,6 +207,8 @@ impl CopyJob {
 /// A kernel whose store is written out.
 pub(crate) struct MapJob<'p> {
     launch: Launch<'p>,
+    /// See [`merge_abi::Loop::once_a_row`].
+    once_a_row: bool,
     to: Destination,
 }
 
@@ -222,9 +225,10 @@ impl MapJob<'_> {
                 Totals::add(&world.totals.non_finite[source], count_non_finite(read.dtype, data));
             }
         }
-        bench.run(launch, &tile);
-        let data = bench.tile.bytes(launch.stores[0], (tile.len() * self.to.size) as usize);
-        self.to.write(world, launch.tiling.first(&tile), data, &mut bench.span)
+        let (cols, start) = if self.once_a_row { (1, tile.row) } else { (tile.cols, launch.tiling.first(&tile)) };
+        bench.run(launch, &tile, cols);
+        let data = bench.tile.bytes(launch.stores[0], (tile.rows * cols * self.to.size) as usize);
+        self.to.write(world, start, data, &mut bench.span)
     }
 }
 

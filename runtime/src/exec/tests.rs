@@ -511,6 +511,49 @@ fn another_checkpoint_must_fit() {
     assert_eq!((error.kind, error.help.as_deref()), (Kind::Usage, Some("it has `a`, `b`")));
 }
 
+// The row's greatest entry less its sum, once a row.
+kernel!(greatest_less_sum, args, {
+    assert_eq!(args.cols, 1);
+    let (greatest, sum) = (operand::<f32>(args, 0, args.rows), operand::<f32>(args, 1, args.rows));
+    for (r, out) in store::<f32>(args, 0).iter_mut().enumerate() {
+        *out = greatest[r] - sum[r];
+    }
+});
+
+#[test]
+fn a_target_with_an_entry_for_each_row_gets_one() {
+    let temp = Temp::new("once");
+    let data = inputs(&temp, false);
+    let row = (DType::F32, Access::PerRow);
+    let (mut plan, _) = plan(None);
+    plan.kernels = vec![info(&[row, row], &[DType::F32], &[], 0, 0), info(&[DENSE], &[], &[ReduceFn::Sum, ReduceFn::Max], 0, 0)];
+    let phase = RowPhase { kernel: 1, operands: vec![2], params: vec![], keys: vec![], kind: RowPhaseKind::Reduce };
+    let value = |value| Operand::RowValue { phase: 0, value };
+    let body = Loop {
+        rows: ROWS,
+        cols: COLS,
+        by_rows: true,
+        operands: vec![value(1), value(0), Operand::Dense(whole(1, ROWS * COLS))],
+        phases: vec![phase],
+        ..flat(0, 0, vec![])
+    };
+    (plan.stats, plan.scalars) = (0, vec![]);
+    plan.steps = vec![Step::Map { body, to: target(0, ROWS) }];
+    plan.outputs = vec![output(vec![out_tensor("rows", DType::F32, &[ROWS])], None)];
+    let kernels = [greatest_less_sum as KernelFn, sums];
+    for (threads, memory) in [(1, 1 << 30), (3, 4 << 20)] {
+        run(&plan, &kernels, &options(&temp, threads, memory), &Silent).unwrap();
+        let got = floats(&tensor(&temp.path().join("out"), "rows"));
+        for (row, got) in data.a[1].chunks(COLS as usize).zip(got) {
+            let sum: f64 = row.iter().map(|x| f64::from(bf16(*x))).sum();
+            let greatest = row.iter().map(|x| bf16(*x)).fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(got, greatest - sum as f32);
+        }
+    }
+    plan.kernels[0].keys = 1;
+    assert_eq!(run(&plan, &kernels, &options(&temp, 1, 1 << 30), &Silent).unwrap_err().kind, Kind::Internal);
+}
+
 #[test]
 fn a_row_that_does_not_fit_says_so() {
     let temp = Temp::new("row");

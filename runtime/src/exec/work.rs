@@ -126,13 +126,14 @@ impl Bench {
         }
     }
 
-    /// Calls the loop's kernel over all of a loaded tile; its dense stores are then in the tile's memory.
-    pub fn run(&mut self, launch: &Launch<'_>, tile: &Tile) {
+    /// Calls the loop's kernel over all rows of a loaded tile, on all their columns or once a row; its dense stores are then in
+    /// the tile's memory.
+    pub fn run(&mut self, launch: &Launch<'_>, tile: &Tile, cols: u64) {
         let base = self.tile.as_mut_ptr();
         // SAFETY: the launch carved each store for the tile's extent.
         let stores: Vec<*mut u8> = launch.stores.iter().map(|at| unsafe { base.add(*at) }).collect();
         // SAFETY: as above, and the kernel has no reductions that would need partials.
-        unsafe { self.kernel(launch, tile, 0, tile.rows, tile.cols, &stores, &mut []) };
+        unsafe { self.kernel(launch, tile, 0, tile.rows, cols, &stores, &mut []) };
     }
 
     /// Calls the loop's kernel over a loaded tile for its reductions: one row of partials per row, or per

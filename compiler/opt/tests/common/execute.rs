@@ -54,14 +54,14 @@ impl Executor<'_> {
                 self.write(to, &data);
             }
             Step::Map { body, to } => {
-                let results = self.body(body, false);
+                let results = self.body(body, false, body.once_a_row(to));
                 self.write(to, &results.stores[0]);
             }
             Step::Reduce { parts, results } => {
                 let functions = &self.kernels[parts[0].kernel as usize].reductions;
                 let mut totals: Vec<Option<f64>> = vec![None; results.len()];
                 for part in parts {
-                    let got = self.body(part, true);
+                    let got = self.body(part, true, false);
                     for (i, x) in got.partials.iter().enumerate() {
                         let k = i % results.len();
                         totals[k] = Some(totals[k].map_or(*x, |t| combine(functions[k].0, t, *x)));
@@ -74,7 +74,7 @@ impl Executor<'_> {
             Step::Select { parts, selections } => {
                 let mut keys: Vec<Vec<f64>> = vec![Vec::new(); selections.len()];
                 for part in parts {
-                    let got = self.body(part, false);
+                    let got = self.body(part, false, false);
                     keys.iter_mut().zip(got.stores).for_each(|(k, s)| k.extend(s.iter().map(|x| f64::from(*x))));
                 }
                 for (s, keys) in selections.iter().zip(keys) {
@@ -129,8 +129,8 @@ impl Executor<'_> {
         }
     }
 
-    /// Runs a loop; `blocks` cuts a loop without rows into rows of [`BLOCK`].
-    fn body(&self, l: &Loop, blocks: bool) -> Results {
+    /// Runs a loop; `blocks` cuts a loop without rows into rows of [`BLOCK`], `once` runs its kernel once a row.
+    fn body(&self, l: &Loop, blocks: bool, once: bool) -> Results {
         let mut operands: Vec<Vec<f32>> = Vec::new();
         let mut values: Vec<Vec<Vec<f32>>> = Vec::new();
         // Row values are filled in as their phases run.
@@ -168,7 +168,8 @@ impl Executor<'_> {
         let seen: Vec<Vec<f32>> = (0..n).map(|i| resolve(&l.operands[i], &operands[i], &values)).collect();
         let cuts: Vec<i64> = l.cuts.iter().map(|c| self.stats[c.stat.0 as usize].unwrap() as i64 - c.minus as i64).collect();
         if !blocks || l.by_rows {
-            return self.call(l.kernel, &seen, &l.params, &l.keys, &cuts, l.first, l.rows, l.cols);
+            let cols = if once { 1 } else { l.cols };
+            return self.call(l.kernel, &seen, &l.params, &l.keys, &cuts, l.first, l.rows, cols);
         }
         let mut all = Results { stores: Vec::new(), partials: Vec::new() };
         let mut at = 0;
