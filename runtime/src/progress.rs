@@ -1,6 +1,5 @@
 //! Showing how far a run is.
 
-use crate::output::human;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     io::IsTerminal,
@@ -13,7 +12,7 @@ use std::{
 
 /// Is told how far a run is, from any thread.
 pub trait Progress: Sync {
-    /// The run reads and writes about so many bytes.
+    /// The run takes about as long as to read and write so many bytes.
     fn start(&self, total: u64);
     /// So many more are done.
     fn advance(&self, bytes: u64);
@@ -52,9 +51,8 @@ impl Bar {
 
 impl Progress for Bar {
     fn start(&self, total: u64) {
-        let style =
-            ProgressStyle::with_template("{bar:40} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("{bar:40} {percent:>3}%  {elapsed} gone, {eta} to go")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(ProgressBar::new(total).with_style(style));
     }
 
@@ -99,7 +97,7 @@ impl Progress for Lines {
         if now >= next && self.next.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             let total = self.total.load(Ordering::Relaxed).max(done);
             let percent = done * 100 / total.max(1);
-            eprintln!("{percent:3}%  {} of {}", human(done), human(total));
+            eprintln!("{percent:3}%  {} s", now / 1000);
         }
     }
 

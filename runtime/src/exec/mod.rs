@@ -50,7 +50,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use temps::Temps;
 use work::Totals;
@@ -213,7 +213,9 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         schedule.work();
     });
     progress.finish();
-    schedule.outcome()?;
+    let held_back = schedule.outcome()?;
+    let mut notes = totals.notes.lines();
+    notes.extend(more_memory(plan, &shares, held_back, began.elapsed()));
 
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let non_finite = plan
@@ -231,9 +233,23 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         non_finite,
         tensors: plan.outputs.iter().map(|o| o.tensors.len() as u64).sum(),
         seconds: began.elapsed().as_secs_f64(),
-        notes: totals.notes.lines(),
+        notes,
         outputs,
     })
+}
+
+/// A hint where workers stood idle for want of memory for a good part of a run.
+fn more_memory(plan: &Plan, shares: &Shares, held_back: Duration, all: Duration) -> Option<String> {
+    let part = held_back.as_secs_f64() / (all.as_secs_f64() * shares.threads as f64);
+    if part < 0.1 || held_back < Duration::from_secs(2) {
+        return None;
+    }
+    let enough = temps::peak(plan, shares.threads as u64, u64::MAX).div_ceil(1_000_000_000);
+    let share = (100.0 * part).round();
+    Some(format!(
+        "threads stood idle {share} % of the time because `--memory` holds no more tensors at once; \
+         with `--memory {enough}GB` all would work"
+    ))
 }
 
 /// What the outputs' metadata say of how they were made.

@@ -13,14 +13,17 @@ use super::{
 };
 use crate::{Error, interrupt, progress::Progress, routines, scalars::Scalars};
 use merge_abi::{Loop, Operand, Origin, Plan, Read, Sink, Step, Target};
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-/// Bytes of memory that are moved, and multiply-adds of a routine that are done, in about the time of a byte of a file.
+/// Bytes of memory that are moved, and multiply-adds of a product that are made, in about the time of a byte of a file.
 const MEMORY: u64 = 4;
-const OPERATIONS: u64 = 8;
+const OPERATIONS: u64 = 32;
 /// Steps that may be begun before the first of them is done; small tensors need several at once to keep
 /// all workers busy.
 const LOOK_AHEAD: usize = 64;
@@ -51,6 +54,8 @@ struct State<'r> {
     error: Option<Error>,
     /// A worker died; the others must not wait for it.
     broken: bool,
+    /// How long workers had nothing to do but what there was no memory for, all of them together.
+    held_back: Duration,
 }
 
 enum Stage<'r> {
@@ -74,7 +79,10 @@ enum Turn<'r> {
     Task(usize, u64, Arc<Job<'r>>),
     /// A step that has no tasks.
     Empty(usize, Arc<Job<'r>>),
-    Nothing,
+    /// Until something changes; `held_back` is whether a step could be begun but for the memory.
+    Nothing {
+        held_back: bool,
+    },
 }
 
 impl<'r> Schedule<'r> {
@@ -88,7 +96,17 @@ impl<'r> Schedule<'r> {
     ) -> Schedule<'r> {
         let plan = world.setup.plan;
         let steps = plan.steps.iter().map(|_| Stage::Waiting(None)).collect();
-        let state = State { scalars, temps, steps, front: 0, published: 0, large_selections: 0, error: None, broken: false };
+        let state = State {
+            scalars,
+            temps,
+            steps,
+            front: 0,
+            published: 0,
+            large_selections: 0,
+            error: None,
+            broken: false,
+            held_back: Duration::ZERO,
+        };
         Schedule { plan, world, progress, weights, stop, state: Mutex::new(state), wake: Condvar::new() }
     }
 
@@ -120,18 +138,22 @@ impl<'r> Schedule<'r> {
                     drop(state);
                     state = self.round_done(step, &job, &mut bench);
                 }
-                Ok(Turn::Nothing) => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Ok(Turn::Nothing { held_back }) => {
+                    let began = Instant::now();
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.held_back += if held_back { began.elapsed() } else { Duration::ZERO };
+                }
                 Err(error) => self.fail(&mut state, error),
             }
         }
     }
 
-    /// What ended the run, if it did not end well.
-    pub fn outcome(self) -> Result<(), Error> {
+    /// How long workers were held back for want of memory, all of them together; or what ended the run, if it did not end well.
+    pub fn outcome(self) -> Result<Duration, Error> {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         match state.error {
             Some(error) => Err(error),
-            None if state.front == state.steps.len() => Ok(()),
+            None if state.front == state.steps.len() => Ok(state.held_back),
             None => Err(Error::internal("the run ended before its plan")),
         }
     }
@@ -148,6 +170,7 @@ impl<'r> Schedule<'r> {
     /// The next task in the order of the plan.
     fn next(&self, state: &mut State<'r>) -> Result<Turn<'r>, Error> {
         let mut waiting_alone = true;
+        let mut held_back = false;
         for step in state.front..state.steps.len().min(state.front + LOOK_AHEAD) {
             if let Stage::Waiting(tried) = state.steps[step] {
                 if tried == Some(state.published) {
@@ -164,6 +187,7 @@ impl<'r> Schedule<'r> {
                 }
                 // The front goes on whatever lives, so this cannot keep everybody waiting.
                 if step > state.front && !state.temps.may_look_ahead(step) {
+                    held_back = true;
                     continue;
                 }
                 let State { scalars, temps, .. } = &mut *state;
@@ -191,7 +215,7 @@ impl<'r> Schedule<'r> {
         if waiting_alone {
             return Err(Error::internal("a step of the plan waits for what no step before it finds"));
         }
-        Ok(Turn::Nothing)
+        Ok(Turn::Nothing { held_back })
     }
 
     fn task_done<'g>(

@@ -292,7 +292,7 @@ impl<'p> Temps<'p> {
 /// one after the other, as often as there are threads that each work on a tensor of their own, so far as `limit` allows.
 pub(crate) fn peak(plan: &Plan, threads: u64, limit: u64) -> u64 {
     let one = peak_in_order(plan);
-    (one * threads).min(one + limit)
+    one.saturating_mul(threads).min(one.saturating_add(limit))
 }
 
 fn peak_in_order(plan: &Plan) -> u64 {

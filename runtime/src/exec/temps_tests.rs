@@ -286,6 +286,26 @@ fn decompositions_of_low_rank_tell_what_they_leave_out() {
 }
 
 #[test]
+fn idle_threads_are_told_what_memory_they_want() {
+    let seconds = Duration::from_secs;
+    let matrix = || Temp { shape: vec![10_000, 10_000] };
+    let copy = |from: Origin, to: Sink| Step::Copy {
+        from: Read { from, view: View::whole(100_000_000) },
+        to: Target { to, view: View::whole(100_000_000) },
+    };
+    let plan = Plan {
+        temps: vec![matrix()],
+        steps: vec![copy(Origin::Source(0), Sink::Temp(0)), copy(Origin::Temp(0), Sink::Output { output: 0, tensor: 0 })],
+        ..Plan::default()
+    };
+    let shares = Shares::new(&plan, 1 << 30, Some(6)).unwrap();
+    let note = more_memory(&plan, &shares, seconds(150), seconds(100)).unwrap();
+    assert!(note.contains("idle 25 %") && note.contains("--memory 3GB"), "{note}");
+    assert_eq!(more_memory(&plan, &shares, seconds(30), seconds(100)), None);
+    assert_eq!(more_memory(&plan, &shares, seconds(1), seconds(1)), None);
+}
+
+#[test]
 fn the_estimate_tells_what_temporaries_take() {
     let folder = Folder::new("temps-estimate");
     let plan = held(plan(&folder));
