@@ -10,9 +10,10 @@ CLOSE = 1e-6
 
 
 class Comparison:
-    """How far `ours` is from `theirs`. Entries where `excused` (a mask per tensor) is set are counted apart."""
+    """How far `ours` is from `theirs`. Entries where `excused` (a mask per tensor) is set are counted apart; what is within
+    `close` of the tensor's largest entry is no more than a step of bfloat16."""
 
-    def __init__(self, ours, theirs, excused=None):
+    def __init__(self, ours, theirs, excused=None, close=CLOSE):
         self.missing = sorted(set(ours) ^ set(theirs))
         self.shapes = [n for n in ours if n in theirs and ours[n].shape != theirs[n].shape]
         self.dtypes = [n for n in ours if n in theirs and ours[n].dtype != theirs[n].dtype]
@@ -31,7 +32,7 @@ class Comparison:
             scale = float(b.abs().max())
             self.worst = max(self.worst, float(far.max()) / scale if scale else float(far.max()))
             # Where terms cancel, an entry is as far off as the terms' last digits, which may be many of its own steps.
-            step = torch.maximum(torch.maximum(a.abs(), b.abs()) * STEP, torch.full_like(a, CLOSE * scale + 1e-30))
+            step = torch.maximum(torch.maximum(a.abs(), b.abs()) * STEP, torch.full_like(a, close * scale + 1e-30))
             self.steps = max(self.steps, float((far / step).max()))
 
     @property

@@ -16,6 +16,7 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["TQDM_DISABLE"] = "1"
 warnings.filterwarnings("ignore")
 
+import adapters  # noqa: E402
 import differences  # noqa: E402
 import models  # noqa: E402
 import translations  # noqa: E402
@@ -33,7 +34,7 @@ def main():
         text = f.read()
     models.make(given.work)
     mergec = Mergec(os.path.abspath(given.mergec))
-    parts = [translations, differences]
+    parts = [translations, differences, adapters]
     counts = {True: 0, False: 0}
     for part in parts:
         title, _ = part.__doc__.split("\n", 1)
