@@ -125,3 +125,48 @@ fn recipes_full_of_matrices_agree_with_the_interpreter() {
         }
     }
 }
+
+/// Layers whose permutations meet in one tensor, so that each sweep builds on the last: a hundred of them are planned
+/// without delay, and undo what was permuted.
+#[test]
+fn git_rebasin_undoes_permutations_that_meet() {
+    const WIDTHS: [usize; 5] = [6, 24, 24, 24, 3];
+    let program = std::fs::read_to_string(merge_tests::root().join("tests/programs/18-git-rebasin.merge")).unwrap();
+    let (functions, _) = program.split_once("fn mlp_groups").unwrap();
+    let recipe = format!(
+        "{functions}let chain = [[(\"fc{{l}}.weight\", 0), (\"fc{{l}}.bias\", 0), (\"fc{{l + 1}}.weight\", 1)] for l in 0..3]\n\
+         save rebasin(math, code, groups: chain) to \"out\"\n"
+    );
+    let mut random = Random::new(11);
+    let folder = Folder::new("rebasin");
+    let (mut math, mut code) = (Vec::new(), Vec::new());
+    let mut before: Vec<usize> = (0..WIDTHS[0]).collect();
+    for (l, pair) in WIDTHS.windows(2).enumerate() {
+        let (i, o) = (pair[0], pair[1]);
+        let mut after: Vec<usize> = (0..o).collect();
+        // The last layer's outputs have names, and stay.
+        for k in (1..o).rev().filter(|_| l + 2 < WIDTHS.len()) {
+            after.swap(k, random.below(k + 1));
+        }
+        let exact = |x: &f64| f64::from(*x as f32);
+        let weight: Vec<f64> = values(&mut random, o * i).iter().map(exact).collect();
+        let bias: Vec<f64> = values(&mut random, o).iter().map(exact).collect();
+        let moved = (0..o * i).map(|k| weight[after[k / i] * i + before[k % i]]).collect();
+        let tensor = |shape: Vec<usize>, entries: Vec<f64>| Tensor { dtype: DType::F32, shape, entries };
+        code.push((format!("fc{l}.weight"), tensor(vec![o, i], moved)));
+        code.push((format!("fc{l}.bias"), tensor(vec![o], after.iter().map(|k| bias[*k]).collect())));
+        math.push((format!("fc{l}.weight"), tensor(vec![o, i], weight)));
+        math.push((format!("fc{l}.bias"), tensor(vec![o], bias)));
+        before = after;
+    }
+    for (name, tensors) in [("math", &math), ("code", &code)] {
+        write_checkpoint(&folder.join(name), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    }
+    let analysis = analyse_text(&folder, &recipe);
+    assert!(analysis.diagnostics.is_empty(), "{:?}", analysis.diagnostics);
+    merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+    let got = read_model(&folder.join("out"));
+    for (name, want) in math {
+        assert!(got[&name].entries == want.entries, "{name}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Kept, Need, Tensor};
 use crate::fuse::{Dispatch, Goal, Group};
 use crate::keep::Keeping;
 use merge_ir::tir::{Graph, NodeId, Op};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What a pass gives to others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,13 +87,17 @@ pub(crate) fn needs(dispatch: &Dispatch, keeping: &Keeping, group: &Group) -> Ve
     }
 }
 
-/// Calls `give` for each gift that a need comes down to.
+/// Calls `give` for each gift that a need comes down to. Scalars share parts, so each node is looked at once.
 fn wanted(graph: &Graph, dispatch: &Dispatch, need: Need, give: &mut impl FnMut(Gift)) {
     let mut stack = match need {
         Need::Temp(kept) => return give(Gift::Temp(kept)),
         Need::Number(node) => vec![node],
     };
+    let mut seen = FxHashSet::default();
     while let Some(node) = stack.pop() {
+        if !seen.insert(node) {
+            continue;
+        }
         match &graph.node(node).op {
             Op::Const(_) | Op::Setting(_) => {}
             op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => op.each_operand(|o| stack.push(o)),
