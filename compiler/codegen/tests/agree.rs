@@ -88,8 +88,7 @@ fn random_kernel(rng: &mut Rng, name: String, size: usize) -> Kernel {
         body = kernel.body;
     }
     let recent = |rng: &mut Rng| floats[floats.len() - 1 - rng.below(floats.len().min(4))];
-    let stored = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
-    let mut stores: Vec<_> = (0..rng.below(3)).map(|_| (recent(rng), rng.pick(&stored))).collect();
+    let mut stores: Vec<_> = (0..rng.below(3)).map(|_| (recent(rng), rng.pick(&DType::ALL))).collect();
     let reduced = [ReduceFn::Sum, ReduceFn::Min, ReduceFn::Max];
     let reductions: Vec<_> = (0..rng.below(3)).map(|_| (rng.pick(&reduced), recent(rng))).collect();
     if stores.is_empty() && reductions.is_empty() {
@@ -221,9 +220,6 @@ fn conversions() {
 /// f32 near the ties of f16 and bf16, subnormals among them.
 #[test]
 fn rounding_to_halves() {
-    let kernel = parse("kernel k\noperand 0: f32 dense\n%0 = load 0\nstore f16 %0\nstore bf16 %0").unwrap();
-    let (host, old) = (load(std::slice::from_ref(&kernel), &Cpu::Host), load(std::slice::from_ref(&kernel), &default_cpu()));
-    let compiled = [("host", host.kernel("k").unwrap()), ("oldest", old.kernel("k").unwrap())];
     let mut items = Vec::new();
     for half in 0..=0xffffu16 {
         for base in [half::f16::from_bits(half).to_f32().to_bits(), half::bf16::from_bits(half).to_f32().to_bits()] {
@@ -233,6 +229,56 @@ fn rounding_to_halves() {
             }
         }
     }
+    stores_agree(&[DType::F16, DType::BF16], &items);
+}
+
+/// f32 at and beside the ties of 8-bit floats, which f16 can hold, and whole numbers and halves beside the limits of all
+/// integers, which are powers of two.
+#[test]
+fn rounding_to_eight_bits_and_to_integers() {
+    let mut items = Vec::new();
+    for half in 0..=0xffffu16 {
+        let (fine, wide) = (half::f16::from_bits(half).to_f32().to_bits(), half::bf16::from_bits(half).to_f32().to_bits());
+        items.extend([fine, fine.wrapping_add(1), fine.wrapping_sub(1), wide, wide.wrapping_sub(1)]);
+    }
+    let rest = |d: &DType| !matches!(d, DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+    stores_agree(&DType::ALL.into_iter().filter(rest).collect::<Vec<_>>(), &items);
+}
+
+/// What one entry becomes, as far as it is written down somewhere.
+#[test]
+fn known_stores() {
+    let of = |dtype: DType, x: f32| {
+        let kernel = parse(&format!("kernel k\noperand 0: f32 dense\n%0 = load 0\nstore {} %0", dtype.word())).unwrap();
+        let mut bytes = common::Bytes::new(4, 0);
+        bytes.put(0, &x.to_ne_bytes());
+        let call = Call { rows: 1, cols: 1, first: 0, operands: vec![bytes], params: vec![], keys: vec![], cuts: vec![] };
+        // SAFETY: one operand of one entry.
+        call.run(&kernel, |args| unsafe { interpret(&kernel, args) }).0[0].first(dtype.size() as usize)
+    };
+    // The largest of e4m3 is 448; a tie with what would follow goes to it, and what is above is NaN.
+    for (x, byte) in
+        [(448.0, 0x7e), (464.0, 0x7e), (464.1, 0x7f), (1.0, 0x38), (-0.0, 0x80), (2f32.powi(-10), 0), (2f32.powi(-9), 1)]
+    {
+        assert_eq!(of(DType::F8E4M3, x), [byte], "{x}");
+    }
+    for (x, byte) in [(57344.0, 0x7b), (61439.0, 0x7b), (61440.0, 0x7c), (f32::NAN, 0x7f), (1.125, 0x3c), (1.375, 0x3e)] {
+        assert_eq!(of(DType::F8E5M2, x), [byte], "{x}");
+    }
+    assert_eq!(of(DType::I8, -1.9), [0xff]);
+    assert_eq!(of(DType::I8, 1e9), [0x7f]);
+    assert_eq!(of(DType::U8, -3.0), [0]);
+    assert_eq!(of(DType::I32, f32::NAN), [0; 4]);
+    assert_eq!(of(DType::U64, f32::INFINITY), [0xff; 8]);
+    assert_eq!(of(DType::I64, 16_777_216.0), 16_777_216i64.to_le_bytes());
+}
+
+/// Compares what compiled kernels make of these entries with what the interpreter does.
+fn stores_agree(dtypes: &[DType], items: &[u32]) {
+    let stores: Vec<String> = dtypes.iter().map(|d| format!("store {} %0", d.word())).collect();
+    let kernel = parse(&format!("kernel k\noperand 0: f32 dense\n%0 = load 0\n{}", stores.join("\n"))).unwrap();
+    let (host, old) = (load(std::slice::from_ref(&kernel), &Cpu::Host), load(std::slice::from_ref(&kernel), &default_cpu()));
+    let compiled = [("host", host.kernel("k").unwrap()), ("oldest", old.kernel("k").unwrap())];
     let mut bytes = common::Bytes::new(items.len() * 4, 0);
     for (i, bits) in items.iter().enumerate() {
         bytes.put(i * 4, &bits.to_ne_bytes());
@@ -242,7 +288,10 @@ fn rounding_to_halves() {
     let expected = call.run(&kernel, |args| unsafe { interpret(&kernel, args) });
     for (cpu, f) in compiled {
         // SAFETY: as above.
-        assert!(call.run(&kernel, |args| unsafe { f(args) }) == expected, "{cpu}");
+        let got = call.run(&kernel, |args| unsafe { f(args) });
+        for ((dtype, got), expected) in dtypes.iter().zip(&got.0).zip(&expected.0) {
+            assert!(got == expected, "{cpu}, {dtype}");
+        }
     }
 }
 

@@ -23,9 +23,6 @@ use std::collections::BTreeMap;
 /// model of 70 billion parameters is smaller; an embedding of that model, or the model as one vector, is not.
 const MOST_UNASKED: u64 = 4 << 28;
 
-/// Dtypes that kernels write.
-const STORED: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
-
 /// The groups, in the order they run, and what could not be grouped.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
@@ -179,12 +176,6 @@ impl Fuser<'_> {
             Ok(pieces) => pieces,
             Err(refusal) => return self.refuse(refusal, name),
         };
-        let computed = |c: &Cluster| copied(self.graph, c, dtype).is_none();
-        if !STORED.contains(&dtype) && pieces.iter().any(|(_, c)| computed(c)) {
-            let what = format!("saving what was computed as `{}` is not there yet", dtype.word());
-            let help = "use f64, f32, f16, bf16 or bool; tensors that are only copied may keep any dtype".to_owned();
-            return self.refuse(Refusal { span: self.graph.node(node).span, what, help }, name);
-        }
         for (_, cluster) in &pieces {
             cluster.needs().for_each(|n| self.need(n));
         }

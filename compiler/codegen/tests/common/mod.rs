@@ -65,6 +65,12 @@ impl Bytes {
         }
     }
 
+    /// The first `len` bytes.
+    #[allow(dead_code, reason = "one suite uses it")]
+    pub fn first(&self, len: usize) -> Vec<u8> {
+        self.0.iter().flat_map(|w| w.to_ne_bytes()).take(len).collect()
+    }
+
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.0.as_mut_ptr().cast()
     }

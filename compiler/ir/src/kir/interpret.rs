@@ -230,7 +230,21 @@ fn f8_e4m3(x: u8) -> f32 {
     if x & 0x80 != 0 { -magnitude } else { magnitude }
 }
 
-/// Rounds to nearest even and stores; any NaN is stored as the same one, and as a bool whatever is not 0 is true.
+/// The byte whose value is nearest to `x`, of two equally near ones the even one. `beyond` is the first magnitude that there
+/// would be above the finite ones, and its byte, which all larger ones share.
+fn nearest_f8(x: f32, value: impl Fn(u8) -> f32, beyond: (f32, u8), nan: u8) -> u8 {
+    if x.is_nan() {
+        return nan;
+    }
+    let magnitude = f64::from(x.abs().min(beyond.0));
+    let of = |byte: u8| f64::from(if byte == beyond.1 { beyond.0 } else { value(byte) });
+    let distance = |byte: &u8| ((of(*byte) - magnitude).abs(), byte & 1);
+    let nearest = (0..=beyond.1).min_by(|a, b| distance(a).partial_cmp(&distance(b)).expect("distances are no NaN"));
+    nearest.unwrap_or(0) | if x.is_sign_negative() { 0x80 } else { 0 }
+}
+
+/// Stores an entry: as a float rounded to nearest even, any NaN as the same one; as an integer cut off towards 0 and held within
+/// its range, NaN as 0; as a bool, true where it is not 0.
 ///
 /// # Safety
 /// `base` points at more than `i` entries of `dtype`, aligned and writable.
@@ -243,9 +257,19 @@ unsafe fn store(dtype: DType, base: *mut u8, i: usize, x: f32) {
             DType::F32 => base.cast::<f32>().add(i).write(x),
             DType::F16 => base.cast::<u16>().add(i).write(f16::from_f32(x).to_bits()),
             DType::BF16 => base.cast::<u16>().add(i).write(bf16::from_f32(x).to_bits()),
+            DType::F8E4M3 => base.add(i).write(nearest_f8(x, f8_e4m3, (480.0, 0x7f), 0x7f)),
+            DType::F8E5M2 => {
+                base.add(i).write(nearest_f8(x, |b| f16::from_bits(u16::from(b) << 8).to_f32(), (65536.0, 0x7c), 0x7f));
+            }
+            DType::I64 => base.cast::<i64>().add(i).write(x as i64),
+            DType::I32 => base.cast::<i32>().add(i).write(x as i32),
+            DType::I16 => base.cast::<i16>().add(i).write(x as i16),
+            DType::I8 => base.cast::<i8>().add(i).write(x as i8),
+            DType::U64 => base.cast::<u64>().add(i).write(x as u64),
+            DType::U32 => base.cast::<u32>().add(i).write(x as u32),
+            DType::U16 => base.cast::<u16>().add(i).write(x as u16),
+            DType::U8 => base.add(i).write(x as u8),
             DType::Bool => base.add(i).write(u8::from(x != 0.0)),
-            // Refused by the verifier.
-            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::model::Model;
 use super::names::NameId;
-use crate::codes::{absent, models as codes, types};
+use crate::codes::{models as codes, types};
 use crate::degree::explain::Wanted;
 use crate::degree::{Degree, Why};
 use crate::hir::{Save, Setting, SettingValue};
@@ -121,9 +121,9 @@ impl<'p> Cx<'p> {
                 _ => complete = false,
             }
         }
-        // Masks are statistics, whatever they were found in.
+        // Masks and counts are statistics, whatever they were found in.
         let role = match options.dtype {
-            Some(DType::Bool) => Ok(Role::Statistics),
+            Some(d) if !d.is_float() => Ok(Role::Statistics),
             _ => self.role_of(&tensors, model.origin, s.value.span),
         };
         let Ok(role) = role else { return };
@@ -288,20 +288,16 @@ impl<'p> Cx<'p> {
         match (key, value) {
             (_, Value::Poison) => Err(Reported),
             ("dtype", Value::Word(w) | Value::Str(w)) => match DType::from_word(w) {
-                Some(d @ (DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::Bool)) => {
+                Some(d) => {
                     options.dtype = Some(d);
                     Ok(())
                 }
-                Some(d) => Err(self.report(
-                    Diagnostic::new(absent::NOT_THERE_YET, format!("saving as {d} is not there yet"), span, "")
-                        .help("there are `f64`, `f32`, `f16`, `bf16` and, for masks, `bool`"),
-                )),
                 None => {
                     let words: Vec<String> = DType::ALL.iter().map(|d| d.word()).collect();
                     let mut d = Diagnostic::new(codes::BAD_SAVE_SETTING, format!("there is no dtype `{w}`"), span, "");
                     d = match did_you_mean(w, words.iter().map(String::as_str)) {
                         Some(close) => d.help(format!("did you mean `{close}`?")),
-                        None => d.help("there are `f64`, `f32`, `f16`, `bf16` and, for masks, `bool`"),
+                        None => d.help(format!("there are {}", words.join(", "))),
                     };
                     Err(self.report(d))
                 }
