@@ -18,6 +18,7 @@ warnings.filterwarnings("ignore")
 
 import adapters  # noqa: E402
 import differences  # noqa: E402
+import golden_adapters  # noqa: E402
 import models  # noqa: E402
 import translations  # noqa: E402
 from run import Mergec  # noqa: E402
@@ -34,7 +35,7 @@ def main():
         text = f.read()
     models.make(given.work)
     mergec = Mergec(os.path.abspath(given.mergec))
-    parts = [translations, differences, adapters]
+    parts = [translations, differences, adapters, golden_adapters]
     counts = {True: 0, False: 0}
     for part in parts:
         title, _ = part.__doc__.split("\n", 1)

@@ -180,7 +180,7 @@ fn sums_of_adapters_join_their_factors_along_the_rank() {
 #[test]
 fn embeddings_kernels_and_turned_weights_keep_their_form() {
     let folder = folder();
-    for kind in ["embedding", "convolution", "lora", "adalora", "vera", "rslora"] {
+    for kind in ["embedding", "convolution", "turned", "lora", "adalora", "vera", "rslora"] {
         let matrices = match kind {
             "lora" | "rslora" => format!("without({}, \"**.{{head.weight|bias}}\")", opened(kind)),
             _ => opened(kind),
@@ -191,6 +191,7 @@ fn embeddings_kernels_and_turned_weights_keep_their_form() {
         close(kind, &read_model(&folder.join(format!("d-{kind}"))), &want, PRODUCT);
     }
     assert_eq!(config(&folder.join("as-lora"))["task_type"], "CAUSAL_LM", "of one source, the task is kept");
+    assert_eq!(config(&folder.join("as-turned"))["fan_in_fan_out"], true);
     let names: Vec<String> = read_model(&folder.join("as-embedding")).into_keys().collect();
     assert_eq!(names, ["base_model.model.embed_tokens.lora_embedding_A", "base_model.model.embed_tokens.lora_embedding_B"]);
     let kernel = read_model(&folder.join("as-convolution"));

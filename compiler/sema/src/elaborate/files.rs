@@ -23,6 +23,9 @@ pub(super) struct Opened {
     loads: FxHashMap<NameId, NodeId>,
 }
 
+/// What PEFT calls the file of an adapter's tensors.
+const ADAPTER: &str = "adapter_model.safetensors";
+
 /// As what a recipe opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
@@ -77,7 +80,7 @@ impl<'p> Cx<'p> {
         let same = |(o, c): (&Opened, &Checkpoint)| o.path == actual && o.role == role && c.name == name;
         match self.opened.iter().zip(&self.graph.checkpoints).position(same) {
             Some(index) => Ok(index as u32),
-            None => self.open_new(name, actual, role, path.span).map(|index| index as u32),
+            None => self.open_new(name, actual, opening, path.span).map(|index| index as u32),
         }
     }
 
@@ -92,8 +95,16 @@ impl<'p> Cx<'p> {
         (1..).map(|k| if k == 1 { stem.clone() } else { format!("{stem}-{k}") }).find(|n| !taken(n)).unwrap_or_default()
     }
 
-    fn open_new(&mut self, name: String, path: String, role: Role, span: Span) -> Result<usize, Reported> {
-        let schema = match self.checkpoints.open(&path) {
+    fn open_new(&mut self, name: String, path: String, opening: Opening, span: Span) -> Result<usize, Reported> {
+        let role = opening.role();
+        // A folder may hold an adapter and a model; without an adapter, what the folder holds is answered for.
+        let factors = format!("{}/{ADAPTER}", path.trim_end_matches('/'));
+        let inner = match opening {
+            Opening::Adapter if !path.ends_with(".safetensors") => self.checkpoints.open(&factors).ok(),
+            _ => None,
+        };
+        let file = if inner.is_some() { factors } else { path.clone() };
+        let schema = match inner.map_or_else(|| self.checkpoints.open(&path), Ok) {
             Ok(schema) => schema,
             Err(error) => {
                 let mut d = Diagnostic::new(codes::CANNOT_OPEN, error.message, span, "");
@@ -136,7 +147,7 @@ impl<'p> Cx<'p> {
             tensors.insert(id, (info.dtype, info.shape.as_slice().into()));
         }
         let index = self.opened.len();
-        self.graph.checkpoints.push(Checkpoint { name, path: path.clone() });
+        self.graph.checkpoints.push(Checkpoint { name, path: file });
         // The map of the schema is sorted by name already.
         self.opened.push(Opened { role, path, span, names: names.into(), tensors, loads: FxHashMap::default() });
         Ok(index)

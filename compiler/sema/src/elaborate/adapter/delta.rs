@@ -148,14 +148,18 @@ impl Nodes<'_, '_> {
             return Err(wrong());
         }
         let (o, inner, r) = (b_shape[0], b_shape[1], a_shape[0]);
+        let mid = m.get("lora_mid").map(|mid| self.shape(mid));
+        let kernel = mid.iter().flat_map(|s| s.iter().skip(2)).chain(&a_shape[1..]);
+        if entries([o].iter().chain(kernel)) != entries(w_shape.iter()) {
+            return Err(wrong());
+        }
         if let Some(config) = adapter.config.filter(|c| c.kind == Kind::Lora)
             && let Some(rank) = config.rank(m.name).filter(|rank| *rank != r as f64)
         {
             return Err(Fault::Shape(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)));
         }
         let b = self.reshaped(b, &[o, inner]);
-        let change = if let Some(mid) = m.get("lora_mid") {
-            let core = self.shape(mid);
+        let change = if let (Some(mid), Some(core)) = (m.get("lora_mid"), mid) {
             if core.len() < 2 || core[0] != inner || core[1] != r || a_shape[2..].iter().any(|n| *n != 1) {
                 return Err(misfit(m, &[b_shape, core, a_shape], &w_shape));
             }
@@ -275,12 +279,15 @@ impl Nodes<'_, '_> {
     fn pair(&mut self, m: &Module, a: NodeId, b: NodeId, core: Option<NodeId>, weight: NodeId) -> Result<(NodeId, u64), Fault> {
         let (x, y) = (self.shape(a), self.shape(b));
         let wrong = misfit(m, &[x.clone(), y.clone()], &self.shape(weight));
-        let (&[a0, a1], &[b0, _]) = (&x[..], &y[..]) else { return Err(wrong) };
+        let (&[a0, a1], &[b0, b1]) = (&x[..], &y[..]) else { return Err(wrong) };
+        let largest = entries(self.shape(weight).iter());
         let Some(core) = core else {
-            return if a1 == b0 { Ok((self.product(a, b), b0)) } else { Err(wrong) };
+            let fits = a1 == b0 && entries([a0, b1].iter()) <= largest;
+            return if fits { Ok((self.product(a, b), b0)) } else { Err(wrong) };
         };
         let inner = self.shape(core);
-        if inner.len() < 2 || inner[0] != a0 || inner[1] != b0 {
+        let fits = inner.len() >= 2 && inner[0] == a0 && inner[1] == b0;
+        if !fits || entries([a1, b1].iter().chain(&inner[2..])) > largest {
             return Err(misfit(m, &[x, inner, y], &self.shape(weight)));
         }
         let out = self.transposed(a);
@@ -313,7 +320,8 @@ impl Nodes<'_, '_> {
         let left = side(self, "lokr_w1", "lokr_w1_a", "lokr_w1_b", None)?;
         let right = side(self, "lokr_w2", "lokr_w2_a", "lokr_w2_b", Some("lokr_t2"))?;
         let (x, y) = (self.shape(left), self.shape(right));
-        if x.len() != 2 || y.len() < 2 {
+        let fits = entries(x.iter().chain(y.iter())) == entries(self.shape(weight).iter());
+        if x.len() != 2 || y.len() < 2 || !fits {
             return Err(misfit(m, &[x, y], &self.shape(weight)));
         }
         // PEFT multiplies a kernel of one axis as `torch.kron` does, from the last axis on; LyCORIS and PEFT's
@@ -324,7 +332,7 @@ impl Nodes<'_, '_> {
         let left = self.reshaped(left, &grown);
         let product = self.kronecker(left, right);
         let (ours, theirs) = (self.shape(product), self.shape(weight));
-        if ours.iter().product::<u64>() != theirs.iter().product::<u64>() || (!from_last && ours[0] != theirs[0]) {
+        if !from_last && ours[0] != theirs[0] {
             return Err(misfit(m, &[x, y], &theirs));
         }
         let change = self.reshaped(product, &theirs);
@@ -388,6 +396,11 @@ impl Nodes<'_, '_> {
         let change = self.product(b, a);
         Ok(if turned { self.transposed(change) } else { change })
     }
+}
+
+/// How many entries a tensor of these axes has; more than any tensor where that cannot be counted.
+fn entries<'a>(axes: impl Iterator<Item = &'a u64>) -> u64 {
+    axes.fold(1, |n: u64, axis| n.saturating_mul(*axis))
 }
 
 /// Whether a product has the entries of a kernel, in its order: the first axis, and all others as one or apart.

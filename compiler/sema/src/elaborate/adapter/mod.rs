@@ -54,6 +54,8 @@ pub(super) struct Adapters {
     origins: FxHashMap<u32, (Option<String>, Option<String>)>,
     /// Tensors that some adapter treats as an embedding.
     embeddings: FxHashSet<NameId>,
+    /// Tensors that some adapter takes to be stored `[in, out]`.
+    turned: FxHashSet<NameId>,
 }
 
 /// The tensors of an adapter by what they are for.
@@ -235,6 +237,8 @@ impl<'p> Cx<'p> {
                 let start = whole.get(&name).copied().unwrap_or(base);
                 if parts.contains_key("lora_embedding_A") {
                     self.adapters.embeddings.insert(name);
+                } else if config.is_some_and(|c| c.fan_in_fan_out) {
+                    self.adapters.turned.insert(name);
                 }
                 match (Nodes { cx: self, span }).change(&m, &adapter, start) {
                     Ok(change) => self.add_change(&mut changes, name, change, span),

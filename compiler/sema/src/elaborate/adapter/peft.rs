@@ -66,7 +66,8 @@ impl<'p> Cx<'p> {
             let d = Diagnostic::new(models::BAD_SAVE_SETTING, message, span, "");
             return Err(self.report(d.help(format!("what can be set is {}", list_names(&SETTABLE, 5)))));
         }
-        let turned = self.is_fan_in_fan_out(model);
+        let all_turned = self.is_fan_in_fan_out(model);
+        let mut any_turned = false;
         let mut tensors = BTreeMap::new();
         let mut ranks = BTreeMap::new();
         let mut sources = FxHashSet::default();
@@ -85,10 +86,11 @@ impl<'p> Cx<'p> {
             let last = module.rsplit('.').next().unwrap_or(module);
             let form = match shape.len() {
                 2 if self.adapters.embeddings.contains(name) || EMBEDDINGS.contains(&last) => Form::Embedding,
-                2 if turned => Form::Turned,
+                2 if all_turned || self.adapters.turned.contains(name) => Form::Turned,
                 2 => Form::Matrix,
                 _ => Form::Kernel,
             };
+            any_turned |= form == Form::Turned;
             self.write_pair(module, pair, &shape, form, &mut tensors, span);
             ranks.insert(module.to_string(), pair.rank);
             self.adapters_under(delta.node, &mut sources);
@@ -101,7 +103,7 @@ impl<'p> Cx<'p> {
         }
         let origins: Vec<(Option<String>, Option<String>)> =
             sources.iter().filter_map(|c| self.adapters.origins.get(c).cloned()).collect();
-        let config = self.peft_config(model, &ranks, &origins, turned, config);
+        let config = self.peft_config(model, &ranks, &origins, any_turned, config);
         Ok(Peft { tensors: tensors.into_iter().collect(), config })
     }
 
