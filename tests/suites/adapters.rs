@@ -239,3 +239,22 @@ fn what_has_no_factors_is_refused_with_a_remedy() {
         assert_eq!(faults(&folder, lines), [code], "{lines}");
     }
 }
+
+/// Scales are compiled into a plan, so an adapter that takes another's place must have the same.
+#[test]
+fn an_adapter_is_replaced_by_one_of_the_same_scales_only() {
+    let folder = folder();
+    let text = std::fs::read_to_string(golden().join("other/adapter_config.json")).expect("readable");
+    for (name, text) in [("same", text.replace("\"q_proj\"", "\"proj\"")), ("louder", text.replace("5", "6"))] {
+        folder.write(&format!("{name}/adapter_config.json"), &text);
+        symlink(golden().join("other/adapter_model.safetensors"), folder.join(format!("{name}/adapter_model.safetensors")))
+            .expect("links can be made");
+    }
+    let recipe = "let base = checkpoint(\"base\")\nlet lora = adapter(\"other\", on: base)\nsave base + lora to \"out\"\n";
+    let with = |name: &str| {
+        run_text(&folder, recipe, &Options { models: vec![("lora".into(), folder.join(name))], ..Options::default() })
+    };
+    assert!(with("same").is_ok());
+    let error = with("louder").expect_err("another alpha");
+    assert!(error.message.contains("scales its factors otherwise"), "{}", error.message);
+}

@@ -48,6 +48,9 @@ pub struct Checkpoint {
     pub name: String,
     /// Where the recipe says it is, already joined to the recipe's folder.
     pub path: String,
+    /// Text of `adapter_config.json`, where this is an adapter that has one. Its scales are numbers of the plan, so what
+    /// takes its place must have the same.
+    pub config: Option<String>,
 }
 
 /// One tensor of a checkpoint that some step reads.

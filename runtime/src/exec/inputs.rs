@@ -3,7 +3,10 @@
 use super::Options;
 use crate::{Error, checkpoint::Checkpoint, scalars::Scalars};
 use merge_abi::{DType, Output, Plan, Source};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Where a source of the plan lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub fn prepare(plan: &Plan, options: &Options) -> Result<Inputs, Error> {
             (None, None) => e.with_help(format!("say where it is with `--model {}=PATH`", checkpoint.name)),
             _ => e,
         })?;
+        if let (Some(config), Some(_)) = (&checkpoint.config, given) {
+            same_adapter(config, &checkpoint.name, &path)?;
+        }
         checkpoints.push(opened);
     }
     let mut sources = Vec::with_capacity(plan.sources.len());
@@ -67,6 +73,35 @@ pub fn prepare(plan: &Plan, options: &Options) -> Result<Inputs, Error> {
         None => Ok(Inputs { checkpoints, sources }),
         Some(at) => Err(differs(&checkpoints[at].root, &plan.checkpoints[at].name, &wrong[at], &plan.sources, at)),
     }
+}
+
+/// Keys of an adapter's config that say nothing about what its factors do.
+const ASIDE: [&str; 8] = [
+    "base_model_name_or_path",
+    "inference_mode",
+    "lora_dropout",
+    "modules_to_save",
+    "peft_version",
+    "revision",
+    "target_modules",
+    "task_type",
+];
+
+/// Checks that an adapter which takes another's place is scaled as that one was when the plan was made.
+fn same_adapter(made_for: &str, name: &str, path: &Path) -> Result<(), Error> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let file = folder.join("adapter_config.json");
+    let text = fs::read_to_string(&file).map_err(|e| Error::io("read", &file, &e))?;
+    let read = |text: &str| -> Option<serde_json::Map<String, serde_json::Value>> {
+        let mut map: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
+        map.retain(|key, value| !value.is_null() && !ASIDE.contains(&&**key));
+        Some(map)
+    };
+    if read(&text).is_some_and(|here| Some(here) == read(made_for)) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{}` scales its factors otherwise than the adapter `{name}` of the recipe", path.display()))
+        .with_help("the scales are part of what was compiled: run or build the recipe with this adapter"))
 }
 
 fn differs(path: &Path, name: &str, wrong: &[String], sources: &[Source], at: usize) -> Error {

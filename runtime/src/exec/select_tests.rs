@@ -102,7 +102,7 @@ fn check(name: &str, numbers: &[f32], order: &[usize], n: usize, form: Form, mem
     let dense = (DType::F32, Access::Dense);
     let source = |name: &str, len: usize| Source { checkpoint: 0, name: name.into(), dtype: DType::F32, shape: vec![len as u64] };
     let plan = Plan {
-        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into() }],
+        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into(), config: None }],
         sources: vec![source("x", n), source("y", m)],
         scalars,
         kernels: vec![

@@ -60,7 +60,7 @@ fn read(from: Origin, view: View) -> Operand {
 /// product by a call, the product transposed and doubled into the output, and as it is into another.
 fn plan(folder: &Folder) -> Plan {
     let mut plan = Plan {
-        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into() }],
+        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into(), config: None }],
         sources: sources(folder),
         kernels: vec![info(&[(DType::F32, Access::Dense)], &[DType::F32], &[], 0, 0)],
         ..Plan::default()

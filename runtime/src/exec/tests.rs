@@ -260,7 +260,7 @@ fn plan(shard: Option<u64>) -> (Plan, Vec<KernelFn>) {
         ..flat(5, 0, vec![])
     };
     let plan = Plan {
-        checkpoints: ["a", "b"].map(|n| Checkpoint { name: n.into(), path: format!("{n}.safetensors") }).to_vec(),
+        checkpoints: ["a", "b"].map(|n| Checkpoint { name: n.into(), path: format!("{n}.safetensors"), config: None }).to_vec(),
         sources: vec![source(0, "x", &[N]), source(0, "y", &[ROWS, COLS]), source(1, "x", &[N]), source(1, "y", &[ROWS, COLS])],
         scalars: vec![
             ScalarOp::Const((N + m) as f64 * 0.3 + 0.5),
@@ -570,7 +570,7 @@ fn a_row_that_does_not_fit_says_so() {
         ..flat(0, n, vec![])
     };
     let plan = Plan {
-        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into() }],
+        checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into(), config: None }],
         sources: vec![source(0, "x", &[1, n])],
         kernels,
         steps: vec![Step::Map { body, to: target(0, n) }],

@@ -32,7 +32,7 @@ impl Parser {
     fn line(&mut self, graph: &mut Graph) -> Parsed<()> {
         let first = self.word()?;
         match first.as_str() {
-            "checkpoint" => graph.checkpoints.push(Checkpoint { name: self.word()?, path: self.word()? }),
+            "checkpoint" => graph.checkpoints.push(Checkpoint { name: self.word()?, path: self.word()?, config: None }),
             "source" => {
                 let (checkpoint, name, dtype) = (self.number()?, self.word()?, self.dtype()?);
                 graph.sources.push(Source { checkpoint, name, dtype, shape: self.list()? });

@@ -17,7 +17,7 @@ impl Default for Build {
     fn default() -> Build {
         let mut graph = Graph::default();
         for name in ["base", "math", "code", "chat"] {
-            graph.checkpoints.push(Checkpoint { name: name.into(), path: name.into() });
+            graph.checkpoints.push(Checkpoint { name: name.into(), path: name.into(), config: None });
         }
         graph.outputs.push(Output {
             path: "out".into(),

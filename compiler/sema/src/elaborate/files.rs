@@ -147,7 +147,7 @@ impl<'p> Cx<'p> {
             tensors.insert(id, (info.dtype, info.shape.as_slice().into()));
         }
         let index = self.opened.len();
-        self.graph.checkpoints.push(Checkpoint { name, path: file });
+        self.graph.checkpoints.push(Checkpoint { name, path: file, config: None });
         // The map of the schema is sorted by name already.
         self.opened.push(Opened { role, path, span, names: names.into(), tensors, loads: FxHashMap::default() });
         Ok(index)

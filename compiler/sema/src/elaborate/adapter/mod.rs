@@ -151,6 +151,7 @@ impl<'p> Cx<'p> {
         };
         match Config::read(&text) {
             Ok(config) => {
+                self.graph.checkpoints[index as usize].config = Some(text);
                 if !config.unknown.is_empty() {
                     let message = format!(
                         "the `{CONFIG}` of `{path}` sets {}, which this version does not know",
