@@ -5,7 +5,7 @@ use merge_abi::DType;
 use merge_base::Sources;
 use merge_driver::Request;
 use merge_runtime::{Options, progress::Silent};
-use merge_tests::{Folder, Random, Tensor, interpret_output, read_model, root, values, write_checkpoint};
+use merge_tests::{Folder, Random, Tensor, interpret_output, read_model, root, values, write_adapter, write_checkpoint};
 use std::path::PathBuf;
 
 fn program(start: &str) -> PathBuf {
@@ -127,6 +127,31 @@ fn program_9_fisher() {
         model(&folder, path, seed as u64 + 11, shapes);
     }
     assert!(run("09", &folder, 2e-3) > 0);
+}
+
+#[test]
+fn program_13_adapters() {
+    let folder = Folder::new("program");
+    let names = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.o_proj"];
+    let weights: &[(&str, &[usize])] = &[
+        ("model.layers.0.self_attn.q_proj.weight", &[36, 40]),
+        ("model.layers.1.self_attn.o_proj.weight", &[36, 40]),
+        ("model.norm.weight", &[40]),
+    ];
+    for (seed, path) in ["base", "math"].into_iter().enumerate() {
+        model(&folder, path, seed as u64 + 31, weights);
+    }
+    for (path, r, dora) in [("my-lora", 12, false), ("my-dora", 3, true), ("other", 8, false)] {
+        let config = format!("{{\"peft_type\": \"LORA\", \"r\": {r}, \"lora_alpha\": 6, \"use_dora\": {dora}}}");
+        let factors = |n: &&str| {
+            let mut all = vec![(format!("base_model.model.{n}.lora_A.weight"), vec![r, 40])];
+            all.push((format!("base_model.model.{n}.lora_B.weight"), vec![36, r]));
+            all.extend(dora.then(|| (format!("base_model.model.{n}.lora_magnitude_vector"), vec![36])));
+            all
+        };
+        write_adapter(&folder.join(path), &config, &names.iter().flat_map(factors).collect::<Vec<_>>());
+    }
+    assert_eq!(run("13", &folder, 1e-4), 5);
 }
 
 #[test]
