@@ -349,7 +349,7 @@ impl Nodes<'_, '_> {
     fn ia3(&mut self, m: &Module, adapter: &Adapter, weight: NodeId) -> Made {
         let scales = m.need("ia3_l", "ia3_l")?;
         let (given, shape) = (self.shape(scales), self.shape(weight));
-        let wrong = misfit(m, &[given.clone()], &shape);
+        let wrong = misfit(m, std::slice::from_ref(&given), &shape);
         let turned = adapter.config.is_some_and(|c| c.fan_in_fan_out) && shape.len() == 2;
         let of_inputs = match given.len() {
             2 => given[0] == 1,

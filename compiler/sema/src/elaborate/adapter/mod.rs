@@ -50,12 +50,20 @@ const CONFIG: &str = "adapter_config.json";
 /// What is remembered of the adapters of a recipe, for what is saved of them.
 #[derive(Default)]
 pub(super) struct Adapters {
-    /// By checkpoint: what its config says of the base, and of the task.
-    origins: FxHashMap<u32, (Option<String>, Option<String>)>,
+    /// By checkpoint.
+    origins: FxHashMap<u32, Origin>,
     /// Tensors that some adapter treats as an embedding.
     embeddings: FxHashSet<NameId>,
     /// Tensors that some adapter takes to be stored `[in, out]`.
     turned: FxHashSet<NameId>,
+}
+
+/// What an adapter's config says of where it comes from.
+#[derive(Clone, Default)]
+struct Origin {
+    /// `base_model_name_or_path`.
+    base: Option<String>,
+    task_type: Option<String>,
 }
 
 /// The tensors of an adapter by what they are for.
@@ -105,7 +113,7 @@ impl<'p> Cx<'p> {
             Style::Peft => Some(self.config_of(index, path.span)?),
         };
         let sorted = self.sort_keys(index, &keys, style);
-        let origin = config.as_ref().map(|c| (c.base.clone(), c.task_type.clone())).unwrap_or_default();
+        let origin = config.as_ref().map(|c| Origin { base: c.base.clone(), task_type: c.task_type.clone() }).unwrap_or_default();
         self.adapters.origins.insert(index, origin);
         let mut misfits = Misfits::default();
         misfits.homeless.extend(sorted.unknown.iter().map(|k| (k.clone(), String::new())));

@@ -3,6 +3,7 @@
 //! Scales stand in the first factor and alpha is the rank, so that PEFT multiplies by 1. What has no factors is
 //! refused here with a remedy, and nothing is rounded to a rank on the way.
 
+use super::Origin;
 use super::config::Pattern;
 use super::factors::Pair;
 use super::nodes::Nodes;
@@ -101,8 +102,7 @@ impl<'p> Cx<'p> {
         if ranks.is_empty() {
             return Err(self.error(models::EMPTY_MODEL, "this adapter would change nothing", span, ""));
         }
-        let origins: Vec<(Option<String>, Option<String>)> =
-            sources.iter().filter_map(|c| self.adapters.origins.get(c).cloned()).collect();
+        let origins: Vec<Origin> = sources.iter().filter_map(|c| self.adapters.origins.get(c).cloned()).collect();
         let config = self.peft_config(model, &ranks, &origins, any_turned, config);
         Ok(Peft { tensors: tensors.into_iter().collect(), config })
     }
@@ -181,15 +181,15 @@ impl<'p> Cx<'p> {
         &mut self,
         model: &Model,
         ranks: &BTreeMap<String, u64>,
-        origins: &[(Option<String>, Option<String>)],
+        origins: &[Origin],
         turned: bool,
         set: &[(String, String)],
     ) -> String {
-        let agreed = |pick: fn(&(Option<String>, Option<String>)) -> &Option<String>| {
+        let agreed = |pick: fn(&Origin) -> &Option<String>| {
             let first = origins.first().and_then(|o| pick(o).clone());
             first.filter(|f| origins.iter().all(|o| pick(o).as_deref() == Some(f)))
         };
-        let base = agreed(|o| &o.0).or_else(|| model.origin.map(|o| self.opened[o as usize].path.clone()));
+        let base = agreed(|o| &o.base).or_else(|| model.origin.map(|o| self.opened[o as usize].path.clone()));
         let (r, pattern) = rank_pattern(ranks);
         let mut config = json!({
             "peft_type": "LORA",
@@ -207,7 +207,7 @@ impl<'p> Cx<'p> {
             "alpha_pattern": pattern,
             "revision": null,
             "target_modules": self.target_modules(model, ranks),
-            "task_type": agreed(|o| &o.1),
+            "task_type": agreed(|o| &o.task_type),
             "use_dora": false,
             "use_rslora": false,
         });
