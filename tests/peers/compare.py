@@ -7,6 +7,9 @@ import torch
 STEP = 2.0**-7
 # Of the largest entry of a tensor: f32 arithmetic in another order, f32 against f64 for sums and norms.
 CLOSE = 1e-6
+# The share of entries of a bf16 result that may round the other way. Averages of bf16 numbers are often midpoints of two
+# others, where the last digit of the f32 arithmetic decides.
+ROUNDED = 0.02
 
 
 class Comparison:

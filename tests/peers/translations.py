@@ -9,12 +9,8 @@ import os
 import re
 
 import page
-from compare import CLOSE, Comparison
+from compare import CLOSE, ROUNDED, Comparison
 from run import Failed, load, mergekit
-
-# The share of entries of a bf16 result that may round the other way. Averages of bf16 numbers are often midpoints of two
-# others, where the last digit of the f32 arithmetic decides.
-ROUNDED = 0.02
 
 
 @dataclasses.dataclass
