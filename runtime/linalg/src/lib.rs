@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod leading;
 mod polar;
 mod solve;
 mod svd;

@@ -165,6 +165,35 @@ fn orthonormal_where_not_zero(a: &[f64], s: &[f64], rank: u64) {
 }
 
 #[test]
+fn a_few_vectors_are_those_of_all() {
+    // Large enough for the ways that find a few only: values that fall fast, slowly, and not at all after the third.
+    let (m, n) = (330u64, 300u64);
+    let basis = |rows: u64, stream| results(&Routine::Qr, &[(&[rows, n], &random(rows * n, stream))]).remove(0);
+    let (u, v) = (basis(m, 51), basis(n, 52));
+    let falls: [fn(f64) -> f64; 3] = [|i| 1.0 / (1.0 + i), |i| 1.0 - 1e-3 * i, |i| if i < 3.0 { 3.0 - i } else { 0.0 }];
+    for fall in falls {
+        let us: Vec<f64> = (0..m * n).map(|at| u[at as usize] * fall((at % n) as f64)).collect();
+        let x = times(&us, &turned(&v, n), n);
+        let all = results(&Routine::Svd { rank: n }, &[(&[m, n], &x)]);
+        for (rows, cols, x, turn) in [(m, n, x.clone(), 0), (n, m, turned(&x, n), 2)] {
+            let few = call(&Routine::Svd { rank: 3 }, &[(&[rows, cols], &x)]).unwrap();
+            close(&few.results[1], &all[1][..3], 1e-12);
+            let rest: f64 = (3..n).map(|i| fall(i as f64).powi(2)).sum::<f64>();
+            assert!((few.residual.unwrap() - rest.sqrt() / norm(&x)).abs() < 1e-7);
+            for (at, side) in [(0, turn), (2, 2 - turn)] {
+                let leading: Vec<f64> = all[side].chunks(n as usize).flat_map(|row| row[..3].iter().copied()).collect();
+                // The larger side settles the sign.
+                let sign = |j: usize| {
+                    (0..few.results[at].len() / 3).map(|i| leading[3 * i + j] * few.results[at][3 * i + j]).sum::<f64>()
+                };
+                let signed: Vec<f64> = leading.iter().enumerate().map(|(i, x)| x * sign(i % 3).signum()).collect();
+                close(&few.results[at], &signed, 1e-8);
+            }
+        }
+    }
+}
+
+#[test]
 fn signs_do_not_hang_on_rounding() {
     // Entries of one size, whose first is the one that counts.
     for rank in [1, 2] {
