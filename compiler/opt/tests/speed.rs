@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Build, compile};
-use merge_abi::Recipe;
-use merge_ir::tir::NodeId;
+use merge_abi::{BinaryFn, Recipe, ReduceFn, Routine};
+use merge_ir::tir::{NodeId, Over};
 use std::time::{Duration, Instant};
 
 /// 80 layers of nine tensors, and three more.
@@ -80,4 +80,34 @@ fn whole_ties() {
         b.save(&name, piece);
     }
     measure("whole ties", &b, 2);
+}
+
+/// Calls on every matrix, and statistics of columns, which are kept only once `push_views` has asked for them.
+#[test]
+fn calls_and_kept_statistics() {
+    let mut b = Build::default();
+    for (name, shape) in tensors() {
+        let m: Vec<NodeId> = (0..4).map(|c| b.load(c, &name, &shape)).collect();
+        let inside = shape.len() == 2 && name.contains("layers");
+        let deltas = m[1..].iter().map(|m_k| b.bin(BinaryFn::Sub, *m_k, m[0])).collect::<Vec<_>>();
+        let mut merged = m[0];
+        for delta in deltas {
+            if !inside {
+                merged = b.bin(BinaryFn::Add, merged, delta);
+                continue;
+            }
+            let svd = |b: &mut Build, result| b.call(Routine::Svd { rank: 64 }, result, &[delta]);
+            let (u, s, v) = (svd(&mut b, 0), svd(&mut b, 1), svd(&mut b, 2));
+            let row = b.reshape(s, &[1, 64]);
+            let (us, vt) = (b.bin(BinaryFn::Mul, u, row), b.transpose(v));
+            let low = b.call(Routine::MatMul, 0, &[us, vt]);
+            let turned = b.transpose(low);
+            let sums = b.reduce(ReduceFn::Max, Over::Rows, turned);
+            let sums = b.transpose(sums);
+            let scaled = b.bin(BinaryFn::Div, low, sums);
+            merged = b.bin(BinaryFn::Add, merged, scaled);
+        }
+        b.save(&name, merged);
+    }
+    measure("calls and kept statistics", &b, 8);
 }
