@@ -1,0 +1,150 @@
+//! Algorithms against random search on equal budgets: what `cargo xtask bench --search` runs.
+//!
+//! Three problems of the repository's own: merging the networks of `examples/quadrants` with a method for each group of tensors,
+//! the same with nothing but weights, and the table of `examples/architectures`. For each, 64 trials and 20 seeds; the best score
+//! after the last trial, its median with a bootstrap interval, and how often it is above that of random search with the same
+//! seed. Then what the algorithms themselves cost.
+
+mod architectures;
+mod quadrants;
+
+use merge_search::engine::{Engine, Next};
+use merge_search::{Algorithm, Assignment, Domain, Goal, Rng, Space, SpaceBuilder};
+use serde_json::{Map, Value as Json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const TRIALS: usize = 64;
+const SEEDS: u64 = 20;
+
+/// A space with a score for each candidate.
+pub struct Problem {
+    pub name: &'static str,
+    pub space: Space,
+    pub score: Box<dyn Fn(&Space, &Assignment) -> f64>,
+    /// Has it nothing but reals, so that CMA-ES is at home?
+    pub reals: bool,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let seeds = if words.iter().any(|word| word == "--quick") { 5 } else { SEEDS };
+    let wants = |name: &str| words.iter().all(|w| w.starts_with("--")) || words.iter().any(|w| name.contains(w.as_str()));
+    let examples = examples();
+    let problems = [
+        architectures::problem(&examples.join("architectures/accuracies.csv")),
+        quadrants::methods(&examples.join("quadrants")),
+        quadrants::weights(&examples.join("quadrants")),
+    ];
+    for problem in problems.iter().filter(|problem| wants(problem.name)) {
+        compare(problem, seeds);
+    }
+    if wants("cost") {
+        cost();
+    }
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+fn algorithms() -> Vec<(&'static str, Algorithm)> {
+    let parse = |name: &str, settings: Json| {
+        let Json::Object(settings) = settings else { unreachable!("settings are objects") };
+        Algorithm::parse(name, settings).expect("settings of this file")
+    };
+    let plain = |name: &str| parse(name, Json::Object(Map::new()));
+    vec![
+        ("random", plain("random")),
+        ("quasi", plain("quasi")),
+        ("mcts, no bisection", parse("mcts", serde_json::json!({"bisect": false}))),
+        ("mcts", plain("mcts")),
+        ("smbo, forest", plain("smbo")),
+        ("smbo, ridge", parse("smbo", serde_json::json!({"surrogate": "ridge"}))),
+        ("tpe", plain("tpe")),
+        ("evolution", plain("evolution")),
+        ("cmaes", plain("cmaes")),
+    ]
+}
+
+/// The best score of one search.
+fn best(problem: &Problem, algorithm: &Algorithm, seed: u64) -> f64 {
+    let goal = [Goal { metric: "score".into(), maximize: true }];
+    let mut engine = Engine::new(&problem.space, algorithm, &goal, seed, 1).expect("the algorithm suits the space");
+    let mut best = f64::NEG_INFINITY;
+    for _ in 0..TRIALS {
+        let Next::Try(job) = engine.next(&mut |_| Ok(())) else { break };
+        let score = (problem.score)(&problem.space, &job.assignment);
+        best = best.max(score);
+        engine.tell(job.number, Some(vec![score]));
+    }
+    best
+}
+
+fn compare(problem: &Problem, seeds: u64) {
+    println!("{} ({} candidates), best of {TRIALS} trials, {seeds} seeds", problem.name, problem.space.size());
+    println!("| algorithm | median | 95 % interval | seeds better than random |");
+    println!("|---|---|---|---|");
+    let mut random: Vec<f64> = vec![];
+    for (name, algorithm) in algorithms() {
+        if name == "cmaes" && !problem.reals {
+            continue;
+        }
+        let found: Vec<f64> = (0..seeds).map(|seed| best(problem, &algorithm, seed)).collect();
+        if name == "random" {
+            random.clone_from(&found);
+        }
+        let better = found.iter().zip(&random).filter(|(a, b)| a > b).count();
+        let (low, high) = interval(&found);
+        let wins = if name == "random" { String::new() } else { format!("{better} of {seeds}") };
+        println!("| {name} | {:.2} | {low:.2} to {high:.2} | {wins} |", median(&found));
+    }
+    println!();
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+/// The 95 % percentile interval of the median over bootstrap samples.
+fn interval(values: &[f64]) -> (f64, f64) {
+    const SAMPLES: usize = 2000;
+    let mut rng = Rng::new(0, "bootstrap");
+    let mut medians: Vec<f64> =
+        (0..SAMPLES).map(|_| median(&(0..values.len()).map(|_| values[rng.below(values.len())]).collect::<Vec<_>>())).collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[SAMPLES / 40], medians[SAMPLES - 1 - SAMPLES / 40])
+}
+
+/// Time for one trial of the algorithms alone, over 10,000 trials.
+fn cost() {
+    let mut b = SpaceBuilder::new();
+    let mut all = vec![];
+    for group in 0..4 {
+        let weight = b.decide("w", Domain::Real { low: 0.0, high: 1.0, log: false }, None);
+        let rank = b.decide("r", Domain::ordered(["4", "8", "16", "32"]), None);
+        let layers = b.decide("n", Domain::Int { low: 1, high: 64, log: true }, None);
+        let both = b.all([weight, layers]);
+        all.push(b.arms(format!("method[{group}]"), [("task", both), ("lora", rank)], None));
+    }
+    let root = b.all(all);
+    let space = b.finish(root).expect("a space");
+    println!("Bookkeeping over 10000 trials of a space with {} decisions", space.slots());
+    println!("| algorithm | microseconds a trial |");
+    println!("|---|---|");
+    let others = ["halving", "hyperband", "asha", "nsga2"];
+    let others = others.map(|name| (name, Algorithm::parse(name, Map::new()).expect("defaults")));
+    for (name, algorithm) in algorithms().into_iter().chain(others) {
+        let goal = [Goal { metric: "score".into(), maximize: true }];
+        let mut engine = Engine::new(&space, &algorithm, &goal, 1, 1).expect("the algorithm suits the space");
+        let begun = Instant::now();
+        for _ in 0..10_000 {
+            let Next::Try(job) = engine.next(&mut |_| Ok(())) else { break };
+            let score = job.assignment.key().iter().map(|byte| f64::from(*byte)).sum();
+            engine.tell(job.number, Some(vec![score]));
+        }
+        println!("| {name} | {:.0} |", begun.elapsed().as_secs_f64() * 100.0);
+    }
+}
