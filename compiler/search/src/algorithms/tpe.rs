@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 /// Values compared for a decision.
 const DRAWS: usize = 24;
 /// Of the trials that are not good, the newest are looked at, so that a proposal costs the same after ten thousand trials.
-const OTHERS: usize = 64;
+const OTHERS: usize = 40;
 const MOST_GOOD: usize = 25;
 
 #[derive(Debug)]
