@@ -12,7 +12,7 @@ use super::{
     work::{Bench, Totals},
 };
 use crate::{Error, interrupt, progress::Progress, routines, scalars::Scalars};
-use merge_abi::{Loop, Operand, Origin, Plan, Read, Sink, Step, Target};
+use merge_abi::{Origin, Plan, Sink, Step, Target};
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -297,17 +297,20 @@ pub(crate) struct Traffic {
 impl Traffic {
     pub fn of(plan: &Plan, step: &Step) -> Traffic {
         let mut all = Traffic::default();
+        for (read, _) in reader::reads(step) {
+            let bytes = read.view.len() * reader::dtype(plan, read.from).size();
+            match read.from {
+                Origin::Source(_) => all.read += bytes,
+                Origin::Temp(_) => all.weight += bytes / MEMORY,
+            }
+        }
         match step {
-            Step::Copy { from, to } => {
-                all.read(plan, from);
-                all.write(to, from.view.len() * reader::dtype(plan, from.from).size());
-            }
+            Step::Copy { from, to } => all.write(to, from.view.len() * reader::dtype(plan, from.from).size()),
             Step::Map { body, to } => {
-                all.visit(plan, body);
                 let size = plan.kernels[body.kernel as usize].stores.first().map_or(0, |d| d.size());
-                all.write(to, body.rows * body.cols * size);
+                all.write(to, to.view.len() * size);
             }
-            Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().for_each(|p| all.visit(plan, p)),
+            Step::Reduce { .. } | Step::Select { .. } => {}
             Step::Call { routine, inputs, .. } => {
                 let shapes: Vec<&[u64]> = inputs.iter().map(|t| &*plan.temps[*t as usize].shape).collect();
                 all.weight = routines::work(routine, &shapes) / OPERATIONS;
@@ -315,23 +318,6 @@ impl Traffic {
         }
         all.weight += all.read + all.written;
         all
-    }
-
-    fn visit(&mut self, plan: &Plan, body: &Loop) {
-        for operand in &body.operands {
-            match operand {
-                Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => self.read(plan, r),
-                Operand::RowValue { .. } => {}
-            }
-        }
-    }
-
-    fn read(&mut self, plan: &Plan, read: &Read) {
-        let bytes = read.view.len() * reader::dtype(plan, read.from).size();
-        match read.from {
-            Origin::Source(_) => self.read += bytes,
-            Origin::Temp(_) => self.weight += bytes / MEMORY,
-        }
     }
 
     fn write(&mut self, to: &Target, bytes: u64) {
