@@ -242,6 +242,18 @@ impl<'p> Temps<'p> {
         }
     }
 
+    /// A step ends without having run: what it would fill is 0.
+    ///
+    /// # Errors
+    /// Of the world, where there is no memory for it.
+    pub fn stand_idle(&mut self, step: usize) -> Result<(), Error> {
+        self.live += self.uses[step].scratch;
+        for at in 0..self.uses[step].writes.len() {
+            self.filling(self.uses[step].writes[at])?;
+        }
+        Ok(())
+    }
+
     fn count(&mut self, temp: u32) {
         if !std::mem::replace(&mut self.all[temp as usize].counted, true) {
             self.live += self.plan.temps[temp as usize].bytes();
