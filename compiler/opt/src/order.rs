@@ -100,8 +100,7 @@ fn wanted(graph: &Graph, dispatch: &Dispatch, need: Need, give: &mut impl FnMut(
         }
         match &graph.node(node).op {
             Op::Const(_) | Op::Setting(_) => {}
-            // The first on top: what stops a fold is found before its next turn.
-            op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => stack.extend(op.operands().into_iter().rev()),
+            op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => op.each_operand(|o| stack.push(o)),
             Op::Kth { k, .. } | Op::TopMask { k, .. } => {
                 stack.push(*k);
                 dispatch.selection_of.get(&node).into_iter().for_each(|s| give(Gift::Selection(*s)));

@@ -179,6 +179,11 @@ fn empty_share(
         }
     }
     let all: usize = taken.iter().sum();
+    // `"**"?` and its like stand for the rest, if there is one: functions that take the rules' names as arguments need it.
+    let rest_if_any = |optional: bool, pattern: &Pattern| optional && subject.tensors.iter().all(|(name, _)| pattern.fits(name));
+    if matches!(&rule.lhs, Lhs::Pattern { optional, pattern, .. } if rest_if_any(*optional, pattern)) {
+        return None;
+    }
     if all > 0 {
         let mut d = Diagnostic::new(
             NEVER_REACHED,

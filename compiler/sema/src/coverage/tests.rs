@@ -84,6 +84,13 @@ fn a_rule_that_matches_nothing_is_an_error_with_a_suggestion() {
 }
 
 #[test]
+fn the_rest_if_any_may_be_nothing() {
+    assert_eq!(codes(&covered(&[("model.**", None), ("**", None)]).1).len(), 1);
+    assert_eq!(codes(&covered(&[("model.**", None), ("**?", None)]).1), [""; 0]);
+    assert_eq!(codes(&covered(&[("**.norm.weight", None), ("**.norm.*?", None), ("_", None)]).1).len(), 1);
+}
+
+#[test]
 fn a_rule_behind_others_is_never_reached() {
     let (_, found) = covered(&[("**.mlp.**", None), ("model.layers.**", None), ("**.up.weight", None), ("_", None)]);
     assert_eq!(codes(&found), ["E1303"]);
