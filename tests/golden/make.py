@@ -9,6 +9,7 @@ import sys, os, itertools
 import numpy as np
 from safetensors.numpy import save_file
 import adapters
+import matrices
 import small
 
 OUT = sys.argv[1]
@@ -242,4 +243,5 @@ if __name__ == "__main__":
     x = {"uniform.1": uniform(1000, 1).astype(np.float32), "uniform.big": uniform(1000, 0x0123456789ABCDEF).astype(np.float32)}
     write("random", x, "expected")
     small.make(OUT, uniform)
+    matrices.make(OUT, uniform)
     adapters.make(f"{OUT}/adapters")

@@ -11,13 +11,29 @@ const ELEMENTWISE: f64 = 2e-6;
 /// Methods with angles computed per row in f32.
 const ANGLES: f64 = 2e-5;
 
+/// Methods that decompose: numbers of f64 inside, rounded to f32 where a decomposition's results are used.
+const DECOMPOSED: f64 = 1e-5;
+
 const HEAD: &str =
     "let base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nlet c = checkpoint(\"c\")\n";
 
 /// The inputs in `set`, a folder below `tests/golden` or empty for that itself, beside a fresh folder for the output.
 fn folder(name: &str, set: &str) -> Folder {
     let folder = Folder::new(name);
-    for input in ["base", "a", "b", "c", "x", "y", "statistics", "adapter.safetensors"] {
+    for input in [
+        "base",
+        "a",
+        "b",
+        "c",
+        "p",
+        "q",
+        "x",
+        "y",
+        "statistics",
+        "adapter.safetensors",
+        "matrices.safetensors",
+        "packed.safetensors",
+    ] {
         let path = root().join("tests/golden").join(set).join(input);
         if path.exists() {
             symlink(path, folder.join(input)).expect("links can be made");
@@ -170,6 +186,47 @@ golden! {
         "save whole magnitude_mask(a, sparsity: 0.7) as delta to \"out\"";
     magnitude_prune: "magnitude-prune", ELEMENTWISE, "soups.magnitude_prune", "save whole magnitude_prune(a) to \"out\"";
     mos_ema: "mos-ema", ELEMENTWISE, "soups.mos_ema", "save mos_ema([a, b, c]) to \"out\"";
+}
+
+golden! {
+    "small";
+    tsv_m: "tsv-m", DECOMPOSED, "subspaces.tsv_m",
+        "save like base {\n _[o, i] => tsv_m(base, [a, b, c], lambda: 0.8)\n _ => mean([a, b, c])\n} to \"out\"";
+    iso_c: "iso-c", DECOMPOSED, "subspaces.iso_c",
+        "save like base {\n _[o, i] => iso_c(base, [a, b, c])\n _ => mean([a, b, c])\n} to \"out\"";
+    iso_cts: "iso-cts", DECOMPOSED, "subspaces.iso_cts",
+        "save like base {\n _[o, i] => iso_cts(base, [a, b, c], lambda: 1.5)\n _ => mean([a, b, c])\n} to \"out\"";
+    opcm: "opcm", DECOMPOSED, "subspaces.opcm",
+        "save opcm(base, [a, b, c], linear: [\"embed.weight\", \"layers.0.mlp.weight\"]) to \"out\"";
+    knots: "knots", DECOMPOSED, "lora_merging.knots",
+        "let taus = [(m - base)[\"{embed|layers.0.mlp}.weight\"] for m in [a, b, c]]\nsave base + 0.6 * knots(taus, rank: 60) to \"out\"";
+    lego: "lego", DECOMPOSED, "lora_merging.lego",
+        "let f = deltas(\"matrices.safetensors\")\nlet (down, up) = lego([f[\"one.down\"], f[\"two.down\"]], [f[\"one.up\"], f[\"two.up\"]], k: 4)\nsave like base {\n \"**.mlp.*\" => base + up @ down\n _ => base\n} to \"out\"";
+    lego_largest: "lego-largest", DECOMPOSED, "lora_merging.lego",
+        "let f = deltas(\"matrices.safetensors\")\nlet (down, up) = lego([f[\"one.down\"], f[\"two.down\"]], [f[\"one.up\"], f[\"two.up\"]], k: 4, largest: true)\nsave like base {\n \"**.mlp.*\" => base + up @ down\n _ => base\n} to \"out\"";
+    regmean: "regmean", DECOMPOSED, "statistics.regmean",
+        "let f = tensors(\"matrices.safetensors\")\nsave like base {\n \"{n: **}\"[o, i] => regmean([a, b, c], [f[\"gram.a.{n}\"], f[\"gram.b.{n}\"], f[\"gram.c.{n}\"]])\n _ => mean([a, b, c])\n} to \"out\"";
+    eora: "eora", DECOMPOSED, "statistics.eora",
+        "let f = tensors(\"matrices.safetensors\")\nsave like base {\n \"{n: **}\"[o, i] => eora(a, base, f[\"gram.a.{n}\"], rank: 4)\n _ => base\n} to \"out\"";
+    pela: "pela", DECOMPOSED, "compression.pela",
+        "let (first, second) = pela(base[\"layers.0.mlp.weight\"], rank: 4)\nsave { \"first\": first, \"second\": second } to \"out\"";
+    rps: "rps", ELEMENTWISE, "compression.rps_expand",
+        "let f = tensors(\"matrices.safetensors\")\nsave { \"expanded\": rps_expand(f[\"store\"], f[\"signs\"], [2027, 90001, 1733], scale: 0.7, first: 50) } to \"out\"";
+    zeroi2v: "zeroi2v", ELEMENTWISE, "folding.{zeroi2v_before, zeroi2v_before_bias, zeroi2v_after, zeroi2v_after_bias}",
+        "let f = deltas(\"matrices.safetensors\")\nlet w = base[\"layers.0.mlp.weight\"]\nlet bias = f[\"bias\"] as weight\nsave {\n \"before\": zeroi2v_before(w, f[\"before.down\"], f[\"before.up\"]),\n \"before.bias\": zeroi2v_before_bias(bias, w, f[\"before.up\"], f[\"rank.bias\"], f[\"in.bias\"]),\n \"after\": zeroi2v_after(w, f[\"after.down\"], f[\"after.up\"], s: 0.3),\n \"after.bias\": zeroi2v_after_bias(bias, f[\"after.down\"], f[\"after.up\"], f[\"rank.bias\"], f[\"out.bias\"], s: 0.3)\n} to \"out\"";
+    pat: "pat", ELEMENTWISE, "folding.{pat_kept, pat_producer, pat_consumer, pat_embedding, pat_norm}",
+        "let f = tensors(\"matrices.safetensors\")\nlet w = base[\"layers.0.mlp.weight\"]\nlet kept = pat_kept(f[\"mask\"], count: 10)\nsave {\n \"producer\": pat_producer(w, f[\"l1\"], f[\"l0\"], kept),\n \"consumer\": pat_consumer(transpose(w), kept),\n \"embedding\": pat_embedding(transpose(w), f[\"l1\"], f[\"l0\"], kept),\n \"norm\": pat_norm(f[\"bias\"] as weight, kept)\n} to \"out\"";
+    sara_packed: "sara-packed", ELEMENTWISE, "masks.sara_packed",
+        "let values = tensors(\"packed.safetensors\")\nsave like base {\n _[o, i] => sara_packed(base, values, threshold: 0.1)\n _ => base\n} to \"out\"";
+    della: "della", ELEMENTWISE, "task_vectors.della",
+        "save like base {\n _[] => base\n _ => della(base, [a, b, c], [0.5, 0.3, 0.2])\n} to \"out\"";
+    della_linear: "della-linear", ELEMENTWISE, "task_vectors.della_linear",
+        "save like base {\n _[] => base\n _ => della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, seed: 4)\n} to \"out\"";
+    della_l1: "della-l1", ELEMENTWISE, "task_vectors.della_linear",
+        "save like base {\n _[] => base\n _ => della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, match_l1: true)\n} to \"out\"";
+    greedy_soup: "greedy-soup", ELEMENTWISE, "soups.greedy_soup", "save greedy_soup([a, b, c], [true, false, true]) to \"out\"";
+    rebasin: "rebasin", ELEMENTWISE, "permutations.rebasin",
+        "let (p, q) = (checkpoint(\"p\"), checkpoint(\"q\"))\nlet groups = [[(\"{l}.weight\", 0), (\"{l}.bias\", 0), (\"{l + 1}.weight\", 1)] for l in 0..2]\nsave mean([p, rebasin(p, q, groups)]) to \"out\"";
 }
 
 #[test]
