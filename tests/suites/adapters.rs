@@ -1,6 +1,7 @@
 //! Adapters: each kind against numpy (`golden/adapters.py`, whose numbers `peers/adapters.py` holds against PEFT's),
 //! their algebra, and `save .. as peft` read again.
 
+use merge_ir::tir::Op;
 use merge_runtime::Options;
 use merge_tests::{Folder, Tensor, analyse_text, read_model, read_tensors, root, run_text};
 use std::{collections::BTreeMap, os::unix::fs::symlink, path::Path};
@@ -211,6 +212,36 @@ fn a_delta_is_extracted_by_its_singular_values() {
     let want = expected("other").into_iter().filter(|(n, _)| n.contains("q_proj")).collect();
     close("found", &read_model(&folder.join("delta")), &want, 1e-5);
     assert_eq!(config(&folder.join("found"))["r"], 3);
+}
+
+/// Of thin factors only these are decomposed; the result is that of the whole matrix.
+#[test]
+fn an_adapter_is_made_thinner_by_its_factors() {
+    let folder = folder();
+    run(
+        &folder,
+        "fn direct(x: delta[o, i]) -> delta[o, i] {\n let (u, s, v) = svd(x, rank: 2)\n u * reshape(s, [1, 2]) @ transpose(v)\n}\n\
+         let a = adapter(\"other\", on: base)\n\
+         save low_rank(2 * a, rank: 2) to \"thin\" as peft { dtype: f32 }\nsave direct(2 * a) to \"direct\" { dtype: f32 }\n\
+         save low_rank(a, rank: 5) to \"same\" as peft { dtype: f32 }\nsave a to \"plain\" as peft { dtype: f32 }",
+    );
+    run(&folder, "save adapter(\"thin\", on: base) to \"thin-delta\" { dtype: f32 }");
+    close("thin", &read_model(&folder.join("thin-delta")), &read_model(&folder.join("direct")), 1e-5);
+    assert_eq!(config(&folder.join("thin"))["r"], 2);
+    assert_eq!(read_model(&folder.join("same")), read_model(&folder.join("plain")), "a rank of 3 is at most 5");
+    let plan = analyse_text(
+        &folder,
+        "let base = checkpoint(\"base\")\nsave low_rank(adapter(\"other\", on: base), rank: 2) to \"x\" as peft\n",
+    );
+    let graph = &plan.elaborated.graph;
+    let decomposed: Vec<Vec<u64>> = graph
+        .nodes()
+        .filter_map(|(_, node)| match &node.op {
+            Op::Call { routine, inputs, .. } if routine.name() == "svd" => Some(graph.shape(inputs[0]).to_vec()),
+            _ => None,
+        })
+        .collect();
+    assert!(!decomposed.is_empty() && decomposed.iter().all(|s| *s == [3, 3]), "{decomposed:?}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ mod scalars;
 mod types;
 mod whole;
 
-pub(crate) use adapter::factors;
+pub(crate) use adapter::{factor_pair, factors};
 pub use context::{Cx, show_shape};
 pub use model::Model;
 pub use names::NameId;

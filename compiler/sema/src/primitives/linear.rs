@@ -7,7 +7,7 @@ use super::shape::flipped;
 use super::support::{Made, boolean, given, int, need, op, tensor};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
-use crate::elaborate::{Cx, show_shape};
+use crate::elaborate::{Cx, factor_pair, show_shape};
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::Routine;
@@ -104,20 +104,42 @@ pub fn svd(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     tuple(cx, routine, &[&t], &degree, span)
 }
 
-/// `low_rank(x, rank:)`: the nearest matrix of a rank, as the product of its two factors.
+/// `low_rank(x, rank:)`: the nearest matrix of at most a rank, as the product of its two factors.
 pub fn low_rank(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let x = need(cx, args, 0, span)?;
     let (t, m, n) = matrix(cx, args.name, x)?;
     let arg = need(cx, args, 1, span)?;
     let rank = rank_of(cx, args.name, arg, (m, n))?;
     let degree = Degree::function_of(args.name, [&t.degree], span);
-    let parts = cx.routine(Routine::Svd { rank }, &[&t], &degree, span)?;
+    // Of a product of thin factors, as adapters are, all that counts is in a matrix of its inner size.
+    let product = match factor_pair(cx, &t, span) {
+        Some((b, _)) if cx.shape(&b)[1] <= rank => return Ok(Value::Tensor(TensorVal { degree, ..t })),
+        Some((b, a)) if 2 * cx.shape(&b)[1] <= m.min(n) => {
+            let right = flipped(cx, &a, span);
+            let (b, a) = (cx.routine(Routine::Qr, &[&b], &degree, span)?, cx.routine(Routine::Qr, &[&right], &degree, span)?);
+            let ([q, r], [p, s]) = (b.as_slice(), a.as_slice()) else { return Err(Reported) };
+            let turned = flipped(cx, s, span);
+            let core = matmul(cx, (r, span), (&turned, span), span)?;
+            let (left, right) = nearest(cx, &core, rank, &degree, span)?;
+            let left = matmul(cx, (q, span), (&left, span), span)?;
+            let turned = flipped(cx, p, span);
+            let right = matmul(cx, (&right, span), (&turned, span), span)?;
+            matmul(cx, (&left, span), (&right, span), span)?
+        }
+        _ => {
+            let (left, right) = nearest(cx, &t, rank, &degree, span)?;
+            matmul(cx, (&left, span), (&right, span), span)?
+        }
+    };
+    Ok(Value::Tensor(TensorVal { degree, ..product }))
+}
+
+/// The factors of the nearest matrix of a rank, singular values in the first.
+fn nearest(cx: &mut Cx, x: &TensorVal, rank: u64, degree: &Degree, span: Span) -> Result<(TensorVal, TensorVal), Reported> {
+    let parts = cx.routine(Routine::Svd { rank }, &[x], degree, span)?;
     let [u, s, v] = parts.as_slice() else { return Err(Reported) };
     let row = cx.reshaped(s, &[1, rank], span);
-    let left = op(cx, BinaryOp::Mul, (u, span), (&row, span), span)?;
-    let right = flipped(cx, v, span);
-    let product = matmul(cx, (&left, span), (&right, span), span)?;
-    Ok(Value::Tensor(TensorVal { degree, ..product }))
+    Ok((op(cx, BinaryOp::Mul, (u, span), (&row, span), span)?, flipped(cx, v, span)))
 }
 
 /// `qr(x)`: the tuple `(q, r)` with `x = q @ r`.

@@ -39,6 +39,17 @@ pub(super) struct Pair {
     pub rank: u64,
 }
 
+/// The factors `b` and `a` of a tensor that is known to be their product; none for weights and statistics, whose
+/// nodes are not asked.
+pub(crate) fn factor_pair(cx: &mut Cx, x: &TensorVal, span: Span) -> Option<(TensorVal, TensorVal)> {
+    if !x.degree.is_delta() {
+        return None;
+    }
+    let pair = (Nodes { cx, span }).pair_of(x.node).filter(|pair| pair.rank > 0)?;
+    let part = |node| TensorVal::new(node, Degree::delta());
+    Some((part(pair.b), part(pair.a)))
+}
+
 /// `factors(x)`: the tuple `(b, a)` with `x = b @ a`.
 pub(crate) fn factors(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Reported> {
     let Some(arg) = args.get(0) else { return Err(Reported) };

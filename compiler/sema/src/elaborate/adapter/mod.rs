@@ -24,7 +24,7 @@ mod keys;
 mod nodes;
 mod peft;
 
-pub(crate) use factors::factors;
+pub(crate) use factors::{factor_pair, factors};
 pub(super) use keys::is_factor;
 
 use super::context::Cx;
