@@ -425,7 +425,7 @@ impl Fuser<'_> {
 
     /// The clusters of `roots`, all seen through `whole`, one for each piece into which concatenations cut them.
     fn pieces(&self, roots: &[NodeId], whole: View, purpose: Purpose) -> Result<Vec<(View, Cluster)>, Obstacle> {
-        // With the concatenation that a piece was cut at.
+        // With the concatenation that a piece was cut at; the root stands for none.
         let mut todo = vec![(View::whole(whole.len()), roots[0])];
         let mut done = Vec::new();
         while let Some((view, joined)) = todo.pop() {
@@ -433,7 +433,11 @@ impl Fuser<'_> {
             let seen: Vec<(NodeId, View)> = roots.iter().map(|r| (*r, through.clone())).collect();
             match push(self.graph, self.joints, &self.keeping, &seen, purpose) {
                 Ok(cluster) => done.push((view, cluster)),
-                Err(Stop::Obstacle(obstacle)) => return Err(obstacle),
+                Err(Stop::Obstacle(mut obstacle)) => {
+                    // A piece may be what is in the way of what the whole would have passed.
+                    obstacle.keep.extend((joined != roots[0]).then_some(Kept(joined)));
+                    return Err(obstacle);
+                }
                 Err(Stop::Split(pieces, joined)) => {
                     for piece in pieces.iter().rev() {
                         todo.push((compose(piece, &view).ok_or_else(|| joined_across(self.graph, joined))?, joined));
