@@ -13,7 +13,7 @@ fn program(start: &str) -> PathBuf {
     files.sort();
     files
         .into_iter()
-        .find(|f| f.file_name().unwrap().to_string_lossy().starts_with(&format!("{start}-")))
+        .find(|f| f.file_name().unwrap().to_string_lossy().starts_with(start))
         .unwrap_or_else(|| panic!("no program {start}"))
 }
 
@@ -57,8 +57,13 @@ fn expand(name: &str) -> Vec<String> {
 
 /// Runs a program and compares every output with the interpreter; the number of outputs.
 fn run(start: &str, folder: &Folder, tolerance: f64) -> usize {
-    let file = program(start);
-    let copy = folder.write("program.merge", &std::fs::read_to_string(&file).unwrap());
+    run_with(start, folder, tolerance, &[])
+}
+
+/// The same for a program with other widths, by pairs of texts: what it is written for would make a test slow.
+fn run_with(start: &str, folder: &Folder, tolerance: f64, widths: &[(&str, &str)]) -> usize {
+    let text = std::fs::read_to_string(program(start)).unwrap();
+    let copy = folder.write("program.merge", &widths.iter().fold(text, |text, (from, to)| text.replace(from, to)));
     let analysis = merge_driver::analyse(&Request { file: copy, ..Request::default() }).unwrap();
     let said: Vec<String> = analysis
         .diagnostics
@@ -114,7 +119,11 @@ llama_programs! {
     program_3_ties: "03", 1e-5, ["base", "math", "code", "chat"];
     program_4_dare_ties: "04", 1e-5, ["base", "math", "code"];
     program_5_breadcrumbs: "05", 1e-5, ["base", "math", "code", "chat"];
+    program_6_pcb: "06", 1e-4, ["base", "math", "code", "chat"];
+    program_7_opcm: "07", 1e-4, ["base", "math", "code", "chat"];
     program_8_model_stock: "08", 1e-5, ["base", "math", "code", "chat"];
+    program_11_emr: "11", 1e-5, ["base", "math", "code", "chat"];
+    program_12_tsv: "12", 1e-4, ["base", "math", "code", "chat"];
     program_23_chat_vector: "23", 1e-5, ["ja-7b", "base", "chat"];
 }
 
@@ -127,6 +136,31 @@ fn program_9_fisher() {
         model(&folder, path, seed as u64 + 11, shapes);
     }
     assert!(run("09", &folder, 2e-3) > 0);
+}
+
+/// `x^T x` of random rows for each layer of [`LLAMA`], under the layer's name.
+fn grams(folder: &Folder, path: &str, seed: u64) {
+    let mut random = Random::new(seed);
+    let layers = LLAMA.iter().filter(|(name, _)| name.contains("_proj"));
+    let gram = |(name, n): (String, usize)| {
+        let rows = values(&mut random, 3 * n * n);
+        let product = |i: usize, j: usize| (0..3 * n).map(|k| rows[k * n + i] * rows[k * n + j]).sum::<f64>();
+        let entries = (0..n * n).map(|at| product(at / n, at % n)).collect();
+        (name.trim_end_matches(".weight").to_owned(), Tensor { dtype: DType::F32, shape: vec![n, n], entries })
+    };
+    let tensors: Vec<_> = layers.flat_map(|(name, shape)| expand(name).into_iter().map(|n| (n, shape[1]))).map(gram).collect();
+    write_checkpoint(&folder.join(path), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+}
+
+#[test]
+fn program_10_regmean() {
+    let folder = Folder::new("program");
+    for (seed, path) in ["base", "math", "code"].into_iter().enumerate() {
+        model(&folder, path, seed as u64 + 21, LLAMA);
+    }
+    grams(&folder, "math-gram.safetensors", 5);
+    grams(&folder, "code-gram.safetensors", 6);
+    assert_eq!(run("10", &folder, 1e-4), 1);
 }
 
 #[test]
@@ -152,6 +186,113 @@ fn program_13_adapters() {
         write_adapter(&folder.join(path), &config, &names.iter().flat_map(factors).collect::<Vec<_>>());
     }
     assert_eq!(run("13", &folder, 1e-4), 5);
+}
+
+#[test]
+fn program_14_robust_weight_signatures() {
+    let folder = Folder::new("program");
+    let convolutions: Vec<String> = [0, 2, 5, 7, 10, 12, 14].iter().map(|l| format!("features.{l}.weight")).collect();
+    let mut shapes: Vec<(&str, &[usize])> = convolutions.iter().map(|n| (n.as_str(), &[8usize, 4, 3, 3][..])).collect();
+    model(&folder, "rws-snow", 50, &shapes);
+    shapes.push(("classifier.weight", &[10, 8]));
+    for (seed, path) in ["vgg16-clean", "vgg16-fog", "vgg16"].into_iter().enumerate() {
+        model(&folder, path, seed as u64 + 41, &shapes);
+    }
+    assert_eq!(run("14-rws-sign", &folder, 1e-5), 1);
+    assert_eq!(read_model(&folder.join("rws-fog")).len(), 7);
+    assert_eq!(run("14-rws-patch", &folder, 1e-5), 1);
+}
+
+#[test]
+fn program_16_pat() {
+    let folder = Folder::new("program");
+    let (hidden, kept) = (8, 5);
+    let square: &[usize] = &[hidden, hidden];
+    model(
+        &folder,
+        "llama-2-7b",
+        61,
+        &[
+            ("model.embed_tokens.weight", &[24, hidden]),
+            ("model.layers.{0..2}.self_attn.q_proj.weight", square),
+            ("model.layers.{0..2}.self_attn.k_proj.weight", square),
+            ("model.layers.{0..2}.self_attn.v_proj.weight", square),
+            ("model.layers.{0..2}.self_attn.o_proj.weight", square),
+            ("model.layers.{0..2}.mlp.up_proj.weight", &[16, hidden]),
+            ("model.layers.{0..2}.mlp.gate_proj.weight", &[16, hidden]),
+            ("model.layers.{0..2}.mlp.down_proj.weight", &[hidden, 16]),
+            ("model.layers.{0..2}.input_layernorm.weight", &[hidden]),
+            ("model.layers.{0..2}.post_attention_layernorm.weight", &[hidden]),
+            ("model.norm.weight", &[hidden]),
+            ("lm_head.weight", &[24, hidden]),
+        ],
+    );
+    let lora = |n: &str| {
+        let name = format!("base_model.model.model.layers.{n}.self_attn.q_proj");
+        [(format!("{name}.lora_A.weight"), vec![2, hidden]), (format!("{name}.lora_B.weight"), vec![hidden, 2])]
+    };
+    write_adapter(
+        &folder.join("pat/lora"),
+        "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4}",
+        &[lora("0"), lora("1")].concat(),
+    );
+    let mut random = Random::new(62);
+    let mut modules = vec!["embed".to_owned()];
+    modules.extend((0..2).flat_map(|l| ["self_attn.o_proj", "mlp.down_proj"].map(|p| format!("model.layers.{l}.{p}"))));
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    for module in modules {
+        for (part, shape) in [("l1", vec![hidden, 2]), ("l0", vec![2, hidden])] {
+            let entries = values(&mut random, 2 * hidden);
+            tensors.push((format!("{module}.{part}"), Tensor { dtype: DType::F32, shape, entries }));
+        }
+    }
+    let mask = [0.3, -0.1, 0.0, 0.2, 0.5, -0.4, 0.01, 0.6];
+    assert_eq!(mask.iter().filter(|m| **m > 0.0).count(), kept);
+    tensors.push(("mask".into(), Tensor { dtype: DType::F32, shape: vec![hidden], entries: mask.to_vec() }));
+    write_checkpoint(&folder.join("pat/hsm.safetensors"), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    assert_eq!(run_with("16", &folder, 1e-4, &[("3072", "5")]), 1);
+    assert_eq!(read_model(&folder.join("llama-pat"))["model.layers.1.mlp.down_proj.weight"].shape, [kept, 16]);
+}
+
+#[test]
+fn program_17_pela() {
+    let folder = Folder::new("program");
+    let shapes: &[(&str, &[usize])] = &[
+        ("blocks.{0..2}.attn.qkv.weight", &[36, 12]),
+        ("blocks.{0..2}.attn.qkv.bias", &[36]),
+        ("blocks.{0..2}.mlp.fc1.weight", &[24, 12]),
+        ("blocks.{0..2}.norm.weight", &[12]),
+    ];
+    model(&folder, "vit-b", 71, shapes);
+    assert_eq!(run("17", &folder, 1e-4), 1);
+    let slim = read_model(&folder.join("pela"));
+    assert_eq!(slim["blocks.1.attn.qkv.0.weight"].shape, [36 * 12 / (2 * 48), 12]);
+    assert!(slim.contains_key("blocks.0.attn.qkv.1.bias") && !slim.contains_key("blocks.0.attn.qkv.weight"));
+}
+
+/// Networks of twelve layers whose hidden units have orders of their own.
+const PERCEPTRON: &[(&str, &[usize])] = &[
+    ("layers.{0..12}.fc1.weight", &[8, 4]),
+    ("layers.{0..12}.fc1.bias", &[8]),
+    ("layers.{0..12}.fc2.weight", &[4, 8]),
+    ("norm.weight", &[4]),
+];
+
+#[test]
+fn program_18_git_rebasin() {
+    let folder = Folder::new("program");
+    model(&folder, "math", 81, PERCEPTRON);
+    model(&folder, "code", 82, PERCEPTRON);
+    assert_eq!(run("18", &folder, 1e-5), 1);
+}
+
+#[test]
+fn program_19_pleas() {
+    let folder = Folder::new("program");
+    model(&folder, "math", 83, PERCEPTRON);
+    model(&folder, "code", 84, PERCEPTRON);
+    assert_eq!(run_with("19", &folder, 1e-5, &[("2048", "5"), ("4096", "11")]), 1);
+    assert_eq!(read_model(&folder.join("pleas"))["layers.3.fc2.weight"].shape, [4, 11]);
 }
 
 #[test]
@@ -212,4 +353,21 @@ fn program_22_vocabulary_mismatch() {
         model(&folder, path, seed as u64 + 9, &shapes);
     }
     assert!(run("22", &folder, 1e-5) > 0);
+}
+
+#[test]
+fn program_24_sara() {
+    let folder = Folder::new("program");
+    let shapes: &[(&str, &[usize])] = &[("layers.{0..2}.weight", &[64, 64])];
+    for (seed, path) in ["base", "math", "code"].into_iter().enumerate() {
+        model(&folder, path, seed as u64 + 91, shapes);
+    }
+    let mut random = Random::new(94);
+    let packed = |(name, base): (String, Tensor)| {
+        let count = base.entries.iter().filter(|x| (x.abs() as f32) < 2e-3).count();
+        (name, Tensor { dtype: DType::F32, shape: vec![count], entries: values(&mut random, count) })
+    };
+    let tensors: Vec<_> = read_model(&folder.join("base")).into_iter().map(packed).collect();
+    write_checkpoint(&folder.join("sara.safetensors"), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    assert_eq!(run("24", &folder, 1e-5), 2);
 }
