@@ -112,8 +112,7 @@ def _(s):
     base, math = s.model("base"), s.model("math")
     theirs = scales(s.theirs("dare_linear", ["math"], per_model="{weight: 1, density: 0.25}", seed=3), base, math)
     ours = scales(s.ours("merging.dare", "dare(base, [math], density: 0.25, seed: 3)", ("base", "math")), base, math)
-    method = dict(page.recipes(s.text))["DARE's scale in mergekit"].split("save")[0]
-    own = s.mergec.run(s.folder, method + 'save dare_l1(base, [math], [1.0], density: 0.25, seed: 3) to "out"\n')
+    own = s.ours("task_vectors.dare_linear", "dare_linear(base, [math], [1], density: 0.25, seed: 3, match_l1: true)", ("base", "math"))
     size = {k: (math[k] - b).double().abs().sum() for k, b in base.items()}
     kept_size = all(abs((own[k] - b).double().abs().sum() / size[k] - 1) < 1e-4 for k, b in base.items())
     fair, kept = share_is(ours, 0.25)
@@ -123,6 +122,43 @@ def _(s):
     spread = [low for *_, low, _ in theirs]
     good = fair and fair_too and fixed and one and max(spread) - min(spread) > 0.1 and kept_size
     return good, f"{kept:.1%} left of 25%; scaled by 4, in mergekit by {min(spread):.2f} to {max(spread):.2f}"
+
+
+def by_rank(out, base, model):
+    """Per entry of the matrices whose change is large enough to read a factor off: place in its row from 0 to 1, and the
+    factor on its change."""
+    places, factors = [], []
+    for k, b in base.items():
+        if b.dim() == 2:
+            change, left = (model[k] - b).double(), (out[k] - b).double()
+            place = change.abs().argsort(dim=1, stable=True).argsort(dim=1) / (b.shape[1] - 1)
+            large = change.abs() > 1e-3
+            places.append(place[large])
+            factors.append((left / change)[large])
+    return torch.cat(places), torch.cat(factors)
+
+
+@row("DELLA's scale")
+def _(s):
+    base, math = s.model("base"), s.model("math")
+    settings = {"per_model": "{weight: 1, density: 0.5, epsilon: 0.3}", "seed": 3}
+    call = "della_linear(base, [math], [1], density: 0.5, epsilon: 0.3, seed: 3{})"
+    ours = by_rank(s.ours("task_vectors.della_linear", call.format(""), ("base", "math")), base, math)
+    matched = by_rank(s.ours("task_vectors.della_linear", call.format(", match_l1: true"), ("base", "math")), base, math)
+    theirs = by_rank(s.theirs("della_linear", ["math"], **settings), base, math)
+    fair, shares = True, []
+    for place, factor in (ours, matched, theirs):
+        for low in (0.2, 0.5, 0.8):
+            there = (place >= low) & (place < low + 0.2)
+            chance = 0.2 + 0.6 * place[there]
+            kept = (factor[there] != 0).double()
+            fair &= bool((kept - chance).sum().abs() < 5 * (chance * (1 - chance)).sum().sqrt())
+            shares.append(float(kept.mean()))
+    left = ours[1] != 0
+    by_chance = bool((ours[1][left] * (0.2 + 0.6 * ours[0][left]) - 1).abs().max() < 5e-3)
+    flat = not bool((theirs[1][theirs[1] != 0] * (0.2 + 0.6 * theirs[0][theirs[1] != 0]) - 1).abs().max() < 5e-3)
+    shown = ", ".join(f"{a:.0%} and {b:.0%}" for a, b in zip(shares[:3], shares[6:]))
+    return fair and by_chance and flat, f"left of entries at places 0.2, 0.5, 0.8 of a row, here and in mergekit: {shown}"
 
 
 @row("random masks")
@@ -151,8 +187,8 @@ def _(s):
 def _(s):
     theirs = s.theirs("dare_ties", ["math", "code"], per_model="{weight: 0.6, density: 1}")
     plain = s.ours("merging.dare_ties", "dare_ties(base, [math, code], [0.6, 0.6], density: 1.0)")
-    same = s.ours("merging.elect", "base + elect([0.6 * (math - base), 0.6 * (code - base)], [0.6, 0.6], normalize: false)")
-    return equal(same, theirs) and not equal(plain, theirs, 1e-3), "elect without normalize is mergekit's"
+    same = s.ours("merging.dare_ties", "dare_ties(base, [math, code], [0.6, 0.6], density: 1.0, normalize: false)")
+    return equal(same, theirs) and not equal(plain, theirs, 1e-3), "mergekit's is `normalize: false`"
 
 
 @row("TIES without weights")

@@ -55,9 +55,9 @@ pub const PAIRS: &[Pair] = pairs! {
         "base" ["a" "weight: 0.5", "b" "weight: 0.3", "c" "weight: 0.2"] "";
     "ties" 40.0: "merging.ties_weighted" => "ties_weighted(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"] "";
-    "dare_linear" 5.0: "task_vectors.dare_linear" => "dare_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7)",
+    "dare_linear" 5.0: "task_vectors.dare_linear" => "dare_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7, match_l1: true)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"] "";
-    "dare_ties" 40.0: "merging.dare_ties" => "dare_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7)",
+    "dare_ties" 40.0: "merging.dare_ties" => "dare_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7, match_l1: true)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"]
         "normalize: true";
     "breadcrumbs" 40.0: "task_vectors.breadcrumbs_flat" => "breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, gamma: 0.1)",
@@ -66,6 +66,14 @@ pub const PAIRS: &[Pair] = pairs! {
     "breadcrumbs_ties" 5.0: "task_vectors.breadcrumbs_ties" => "breadcrumbs_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, gamma: 0.1)",
         "base" ["a" "weight: 0.5, density: 0.5, gamma: 0.1", "b" "weight: 0.3, density: 0.5, gamma: 0.1",
         "c" "weight: 0.2, density: 0.5, gamma: 0.1"] "";
+    "della" 40.0: "task_vectors.della" =>
+        "della(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, lambda: 1.0, seed: 7, match_l1: true)",
+        "base" ["a" "weight: 0.5, density: 0.5, epsilon: 0.15", "b" "weight: 0.3, density: 0.5, epsilon: 0.15",
+        "c" "weight: 0.2, density: 0.5, epsilon: 0.15"] "";
+    "della_linear" 5.0: "task_vectors.della_linear" =>
+        "della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, seed: 7, match_l1: true)",
+        "base" ["a" "weight: 0.5, density: 0.5, epsilon: 0.15", "b" "weight: 0.3, density: 0.5, epsilon: 0.15",
+        "c" "weight: 0.2, density: 0.5, epsilon: 0.15"] "";
     "sce" 40.0: "task_vectors.sce" => "sce(base, [a, b, c], select: 0.5)",
         "base" ["a" "", "b" "", "c" ""] "select_topk: 0.5";
     "ram" 5.0: "task_vectors.ram" => "ram(base, [a, b, c], least: 1e-5)", "base" ["a" "", "b" "", "c" ""] "epsilon: 1e-5";
