@@ -20,8 +20,6 @@ pub struct Reported;
 pub struct TensorVal {
     pub node: NodeId,
     pub degree: Degree,
-    /// Rank of a factored delta; nothing sets it yet.
-    pub rank: Option<u64>,
     /// Set for tensors of ints and bools, which are copied and never blended.
     pub buffer: Option<DType>,
 }
@@ -29,7 +27,7 @@ pub struct TensorVal {
 impl TensorVal {
     /// A tensor of floats.
     pub fn new(node: NodeId, degree: Degree) -> TensorVal {
-        TensorVal { node, degree, rank: None, buffer: None }
+        TensorVal { node, degree, buffer: None }
     }
 }
 

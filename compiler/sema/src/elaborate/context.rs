@@ -508,6 +508,14 @@ impl<'p> Cx<'p> {
         self.sources.place(at)
     }
 
+    /// The number that a node is, if the compiler knows it whatever the settings are.
+    pub(super) fn constant_of(&self, node: NodeId) -> Option<f64> {
+        match self.graph.node(node).op {
+            Op::Const(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
     /// Whether a node is the zeros that stand for a tensor that a model of deltas lacks.
     pub(super) fn is_zeros(&self, node: NodeId) -> bool {
         self.zeros.contains(&node)

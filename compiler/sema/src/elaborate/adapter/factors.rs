@@ -12,24 +12,20 @@ use crate::value::{Args, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, Routine, UnaryFn};
 use merge_base::{Diagnostic, Span};
 use merge_ir::tir::{NodeId, Op};
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// One product of a sum: `by * b @ a`, negative where `minus` says so. Kernels count as matrices of one row for each
-/// entry of their first axis.
-#[derive(Clone, Debug)]
+/// One product of a sum: `scale * b @ a`, a scale of 1 being none. Kernels count as matrices of one row for each entry
+/// of their first axis.
+#[derive(Clone, Copy, Debug)]
 struct Term {
-    by: Vec<Scale>,
-    minus: bool,
+    scale: Option<NodeId>,
     b: NodeId,
     a: NodeId,
 }
 
-/// A number that a product is multiplied or divided by.
-#[derive(Clone, Copy, Debug)]
-enum Scale {
-    Times(NodeId),
-    Over(NodeId),
-}
+/// The products whose sum a tensor is, no two of the same factors; none if it is no such sum.
+type Terms = Option<Rc<[Term]>>;
 
 /// The factors of a delta: `b [o, r]` and `a [r, i]`, `i` standing for all axes but the first.
 #[derive(Clone, Copy, Debug)]
@@ -71,76 +67,109 @@ pub(crate) fn factors(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Rep
 impl Nodes<'_, '_> {
     /// The factors of a delta, if its nodes say that it has some.
     pub fn pair_of(&mut self, x: NodeId) -> Option<Pair> {
-        let terms = self.terms(x)?;
+        let terms = self.terms(x, &mut FxHashMap::default())?;
         if terms.is_empty() {
             return None;
         }
         let (mut left, mut right) = (Vec::with_capacity(terms.len()), Vec::with_capacity(terms.len()));
-        for term in terms {
-            left.push(self.scaled_factor(&term));
+        for term in terms.iter() {
+            left.push(match term.scale {
+                Some(scale) => self.mul(scale, term.b),
+                None => term.b,
+            });
             right.push(term.a);
         }
         let (b, a) = (self.joined(1, &left), self.joined(0, &right));
         Some(Pair { b, a, rank: self.shape(a)[0] })
     }
 
-    /// The first factor of a term with the term's scale in it.
-    fn scaled_factor(&mut self, term: &Term) -> NodeId {
-        let one = self.constant(1.0);
-        let mut scale = one;
-        for by in &term.by {
-            scale = match *by {
-                Scale::Times(n) if scale == one => n,
-                Scale::Times(n) => self.mul(scale, n),
-                Scale::Over(n) => self.div(scale, n),
-            };
+    /// What a tensor is the sum of. Nodes are shared, so each is looked at once.
+    fn terms(&mut self, x: NodeId, known: &mut FxHashMap<NodeId, Terms>) -> Terms {
+        if let Some(terms) = known.get(&x) {
+            return terms.clone();
         }
-        if term.minus {
-            scale = self.neg(scale);
-        }
-        if scale == one { term.b } else { self.mul(scale, term.b) }
+        let terms = self.terms_of(x, known);
+        known.insert(x, terms.clone());
+        terms
     }
 
-    /// The products whose sum a tensor is; none if it is no such sum.
-    fn terms(&mut self, x: NodeId) -> Option<Vec<Term>> {
+    fn terms_of(&mut self, x: NodeId, known: &mut FxHashMap<NodeId, Terms>) -> Terms {
         if self.cx.is_zeros(x) {
-            return Some(Vec::new());
+            return Some(Rc::from([]));
         }
+        let number = |nodes: &Self, n: NodeId| nodes.shape(n).is_empty();
         let op = self.cx.graph.node(x).op.clone();
         match op {
             Op::Call { routine, inputs, .. } if *routine == Routine::MatMul => {
-                Some(vec![Term { by: Vec::new(), minus: false, b: inputs[0], a: inputs[1] }])
+                Some(Rc::from([Term { scale: None, b: inputs[0], a: inputs[1] }]))
             }
-            Op::Unary(UnaryFn::Neg, y) => self.changed(y, |t| t.minus = !t.minus),
-            Op::Binary(BinaryFn::Mul, s, y) if self.shape(s).is_empty() => self.changed(y, |t| t.by.push(Scale::Times(s))),
-            Op::Binary(BinaryFn::Mul, y, s) if self.shape(s).is_empty() => self.changed(y, |t| t.by.push(Scale::Times(s))),
-            Op::Binary(BinaryFn::Div, y, s) if self.shape(s).is_empty() => self.changed(y, |t| t.by.push(Scale::Over(s))),
+            Op::Unary(UnaryFn::Neg, y) => {
+                let minus = self.constant(-1.0);
+                self.multiplied(y, minus, known)
+            }
+            Op::Binary(BinaryFn::Mul, s, y) | Op::Binary(BinaryFn::Mul, y, s) if number(self, s) => self.multiplied(y, s, known),
+            Op::Binary(BinaryFn::Div, y, s) if number(self, s) => {
+                let one = self.constant(1.0);
+                let scale = self.div(one, s);
+                self.multiplied(y, scale, known)
+            }
             Op::Binary(f @ (BinaryFn::Add | BinaryFn::Sub), y, z) if self.shape(y) == self.shape(z) => {
-                let mut all = self.terms(y)?;
-                all.extend(self.changed(z, |t| t.minus ^= f == BinaryFn::Sub)?);
-                Some(all)
+                let first = self.terms(y, known)?;
+                let minus = self.constant(-1.0);
+                let second = if f == BinaryFn::Sub { self.multiplied(z, minus, known)? } else { self.terms(z, known)? };
+                Some(self.summed(&first, &second))
             }
             Op::Transpose { input, .. } if self.shape(x).len() == 2 => {
-                let terms = self.terms(input)?;
-                let turned = |nodes: &mut Self, t: Term| {
-                    let (b, a) = (nodes.transposed(t.a), nodes.transposed(t.b));
-                    Term { b, a, ..t }
-                };
-                Some(terms.into_iter().map(|t| turned(self, t)).collect())
+                let terms = self.terms(input, known)?;
+                let turned = |t: &Term| Term { scale: t.scale, b: self.transposed(t.a), a: self.transposed(t.b) };
+                Some(terms.iter().map(turned).collect())
             }
             // A matrix as a kernel, or back.
             Op::Reshape { input } => {
                 let (before, after) = (self.shape(input), self.shape(x));
                 let fits = before.len() >= 2 && after.len() >= 2 && before[0] == after[0];
-                if fits { self.terms(input) } else { None }
+                if fits { self.terms(input, known) } else { None }
             }
             _ => None,
         }
     }
 
-    fn changed(&mut self, y: NodeId, change: impl Fn(&mut Term)) -> Option<Vec<Term>> {
-        let mut terms = self.terms(y)?;
-        terms.iter_mut().for_each(change);
-        Some(terms)
+    fn multiplied(&mut self, y: NodeId, by: NodeId, known: &mut FxHashMap<NodeId, Terms>) -> Terms {
+        let terms = self.terms(y, known)?;
+        let one = self.constant(1.0);
+        let times = |t: &Term| Term { scale: self.both(t.scale, by, one), ..*t };
+        Some(terms.iter().map(times).collect())
+    }
+
+    /// The product of two scales; of known numbers it is known.
+    fn both(&mut self, scale: Option<NodeId>, by: NodeId, one: NodeId) -> Option<NodeId> {
+        let product = match scale {
+            None => by,
+            Some(scale) => match (self.cx.constant_of(scale), self.cx.constant_of(by)) {
+                (Some(a), Some(b)) => self.constant(a * b),
+                _ => self.mul(scale, by),
+            },
+        };
+        (product != one).then_some(product)
+    }
+
+    /// Both lists as one; products of the same factors are one product.
+    fn summed(&mut self, first: &[Term], second: &[Term]) -> Rc<[Term]> {
+        let one = self.constant(1.0);
+        let mut all = first.to_vec();
+        for t in second {
+            match all.iter_mut().find(|known| (known.b, known.a) == (t.b, t.a)) {
+                Some(known) => {
+                    let (s, t) = (known.scale.unwrap_or(one), t.scale.unwrap_or(one));
+                    let sum = match (self.cx.constant_of(s), self.cx.constant_of(t)) {
+                        (Some(a), Some(b)) => self.constant(a + b),
+                        _ => self.add(s, t),
+                    };
+                    known.scale = (sum != one).then_some(sum);
+                }
+                None => all.push(*t),
+            }
+        }
+        all.into()
     }
 }

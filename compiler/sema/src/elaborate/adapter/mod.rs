@@ -238,7 +238,8 @@ impl<'p> Cx<'p> {
             let touches_bias = parts.keys().any(|p| matches!(*p, "lora_B.bias" | "diff_b"));
             let only_bias = parts.keys().all(|p| *p == "diff_b");
             let Some((weight, bias)) = homes.module(self, module, style) else {
-                misfits.homeless.push((module.clone(), format!("{module}.weight")));
+                let wanted = if style == Style::Peft { format!("{module}.weight") } else { String::new() };
+                misfits.homeless.push((module.clone(), wanted));
                 continue;
             };
             if let Some(name) = weight.filter(|_| !only_bias) {

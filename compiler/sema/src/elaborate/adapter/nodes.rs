@@ -52,11 +52,6 @@ impl Nodes<'_, '_> {
         self.binary(BinaryFn::Sub, a, b)
     }
 
-    pub fn neg(&mut self, x: NodeId) -> NodeId {
-        let shape = self.shape(x);
-        self.add_node(Op::Unary(UnaryFn::Neg, x), shape)
-    }
-
     /// A multiple; a factor of 1 leaves no trace.
     pub fn scaled(&mut self, by: f64, x: NodeId) -> NodeId {
         if by == 1.0 {

@@ -109,7 +109,8 @@ impl<'p> Cx<'p> {
 
     fn not_factored(&mut self, faults: &[(String, String, usize)], span: Span) -> Reported {
         let names: Vec<&str> = faults.iter().map(|f| &*f.0).collect();
-        let message = format!("{} cannot be saved as a LoRA: no factors are known of it", list_names(&names, 3));
+        let of = if names.len() == 1 { "it" } else { "them" };
+        let message = format!("{} cannot be saved as a LoRA: no factors are known of {of}", list_names(&names, 3));
         let mut d =
             Diagnostic::new(codes::NOT_FACTORED, message, span, "").note(format!("`{}` has {}", faults[0].0, faults[0].1));
         if faults.iter().any(|f| f.2 == 2) {
