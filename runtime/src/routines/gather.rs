@@ -73,7 +73,7 @@ pub(super) fn indices<T: Entry>(x: &Array<'_, T>, count: u64) -> Result<Vec<T>, 
     }
     Err(Fault::new(
         format!("is to find {count} entries that are not 0, and there are {}", found.len()),
-        "the count must be that of the mask: make the mask with `top` of as many entries",
+        "the count must be that of the mask; `rank(x, largest_first: true) < n` holds at exactly `n` places",
     ))
 }
 
