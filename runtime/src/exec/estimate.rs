@@ -4,7 +4,7 @@ use super::{
     Shares, reader,
     schedule::{LARGE_SELECTIONS, Traffic},
     select, temps,
-    tile::{Need, Tiling},
+    tile::{Need, Tiling, copied_at_once},
     view::SPAN,
     work::keys_at_once,
 };
@@ -63,8 +63,9 @@ pub fn estimate(plan: &Plan, memory: u64, threads: Option<usize>) -> Result<Esti
         match step {
             Step::Copy { from, .. } => {
                 let size = reader::dtype(plan, from.from).size();
-                tile_bytes = shares.wish.min(from.view.len() * size);
-                tiles = (from.view.len() * size).div_ceil(shares.wish);
+                let each = copied_at_once(from, size, shares.wish, shares.most).min(from.view.len());
+                tile_bytes = each * size;
+                tiles = from.view.len().div_ceil(each.max(1));
             }
             Step::Map { body, .. } => visit(body, true),
             // Its inputs and results are temporaries.

@@ -8,11 +8,12 @@ use super::{
     reader::Reader,
     select::SelectJob,
     temps::{Memory, Temps},
+    tile::copied_at_once,
     view::write_view,
     work::{Bench, Totals},
 };
 use crate::{Error, output::Writer, scalars::Scalars};
-use merge_abi::{Access, BLOCK, ReduceFn, Sink, StatId, Step, Target, View};
+use merge_abi::{Access, ReduceFn, Sink, StatId, Step, Target, View};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -70,7 +71,7 @@ impl<'p> Job<'p> {
             Step::Copy { from, to } => match Reader::new(setup, temps, from) {
                 Some(read) => {
                     let size = read.dtype.size();
-                    let each = (setup.wish / size).max(BLOCK);
+                    let each = copied_at_once(from, size, setup.wish, setup.most);
                     Some(Job::Copy(CopyJob { read, to: Destination::new(to, size, temps)?, len: from.view.len(), each }))
                 }
                 None => None,

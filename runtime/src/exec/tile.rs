@@ -1,6 +1,7 @@
 //! How a loop is cut into tiles.
 
-use merge_abi::{Access, BLOCK, DType, KernelInfo, Loop, Operand, RowPhaseKind};
+use super::view::paying;
+use merge_abi::{Access, BLOCK, DType, KernelInfo, Loop, Operand, Origin, Read, RowPhaseKind};
 
 /// A rectangle of a loop: whole rows, or a part of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,12 @@ impl Need {
     }
 }
 
+/// Entries that a copy moves at a time: about `wish` bytes, or more, up to `most`, as for [`Tiling::new`].
+pub(crate) fn copied_at_once(from: &Read, size: u64, wish: u64, most: u64) -> u64 {
+    let across = if matches!(from.from, Origin::Source(_)) { paying(&from.view) } else { 0 };
+    (wish / size).max(across.min(most / size)).max(BLOCK)
+}
+
 /// The tiles of a loop, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tiling {
@@ -83,7 +90,8 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Tiles of about `wish` bytes; at most `most` where rows must stay whole.
+    /// Tiles of about `wish` bytes; more, up to `most`, where rows must stay whole, or where the loop reads across the rows of a
+    /// tensor in a file and would read a few bytes from each.
     ///
     /// # Errors
     /// The bytes that one row needs, where that is more than `most`.
@@ -91,6 +99,7 @@ impl Tiling {
         let wish = wish.min(most);
         if !body.by_rows {
             let cols = body.rows * body.cols;
+            let wish = wish.max((across(body) * need.per_entry).min(most));
             return Ok(Tiling { rows: 1, cols, tile_rows: 1, tile_cols: blocks(wish, need.per_entry, cols) });
         }
         let (rows, cols) = (body.rows, body.cols);
@@ -103,7 +112,9 @@ impl Tiling {
             return Err(one);
         }
         let more = need.per_entry * cols + need.per_row;
-        let tile_rows = (1 + wish.saturating_sub(one) / more.max(1)).clamp(1, rows.max(1));
+        let rows_in = |bytes: u64| 1 + bytes.saturating_sub(one) / more.max(1);
+        let paying = across(body).div_ceil(cols.max(1)).min(rows_in(most));
+        let tile_rows = rows_in(wish).max(paying).clamp(1, rows.max(1));
         Ok(Tiling { rows, cols, tile_rows, tile_cols: cols })
     }
 
@@ -126,6 +137,15 @@ impl Tiling {
     pub fn first(&self, tile: &Tile) -> u64 {
         tile.row * self.cols + tile.col
     }
+}
+
+/// Entries of a tile that a loop should have at least for the sake of what it reads across the rows of files.
+fn across(body: &Loop) -> u64 {
+    let of = |o: &Operand| match o {
+        Operand::Dense(Read { from: Origin::Source(_), view }) => paying(view),
+        _ => 0,
+    };
+    body.operands.iter().map(of).max().unwrap_or(0)
 }
 
 /// Columns of a tile: whole blocks, at least one, at most all.
@@ -184,6 +204,19 @@ mod tests {
                 assert_eq!(next, rows * cols, "{rows} {cols}");
             }
         }
+    }
+
+    #[test]
+    fn a_loop_across_the_rows_of_a_file_has_tiles_that_read_enough_of_each() {
+        let need = Need { per_entry: 2, ..Need::default() };
+        let rows_at_once = |from, most| {
+            let view = merge_abi::View { offset: 0, dims: vec![(8192, 1), (4096, 8192)] };
+            let body = Loop { operands: vec![Operand::Dense(Read { from, view })], ..body(8192, 4096, true) };
+            Tiling::new(&body, &info(), need, 1 << 20, most).unwrap().tile_rows
+        };
+        assert_eq!(rows_at_once(Origin::Source(0), 1 << 30), 2048);
+        assert_eq!(rows_at_once(Origin::Source(0), 4 << 20), 512);
+        assert_eq!(rows_at_once(Origin::Temp(0), 1 << 30), 128);
     }
 
     #[test]

@@ -13,6 +13,19 @@ pub(crate) const SPAN: usize = 256 << 10;
 /// Reading so many bytes costs about as much as another call.
 const CALL: u64 = 4096;
 
+/// Entries that a piece of a tensor must have for its call to be worth while, of the narrowest dtypes.
+const RUN: u64 = CALL / 2;
+
+/// Entries along a view across the rows of a tensor that must be read at once for each of its rows to give a piece that pays;
+/// 0 where entries lie in order.
+pub(crate) fn paying(view: &View) -> u64 {
+    let dims = view.simplified().dims;
+    match dims.iter().position(|d| d.1 == 1) {
+        Some(at) if at + 1 < dims.len() => dims[at].0.min(RUN) * dims[at + 1..].iter().map(|d| d.0).product::<u64>(),
+        _ => 0,
+    }
+}
+
 /// One axis of a box: entries, their distance in the tensor, and in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Axis {
