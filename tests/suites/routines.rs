@@ -170,3 +170,24 @@ fn git_rebasin_undoes_permutations_that_meet() {
         assert!(got[&name].entries == want.entries, "{name}");
     }
 }
+
+/// The turns of a fold after it has stopped stand idle: they take no time, and cannot fail.
+#[test]
+fn turns_that_nobody_looks_at_do_not_run() {
+    let folder = Folder::new("idle");
+    let x = Tensor { dtype: DType::F32, shape: vec![1, 1], entries: vec![2.0] };
+    write_checkpoint(&folder.join("a"), [("x", x)].into_iter(), &[]);
+    let recipe = |until: &str| {
+        format!(
+            "let a = tensors(\"a\")\nsave {{ \"y\": {{\n let (y, _) = fold (y, n) = (a[\"x\"], 0.0) for k in 0..3 until n >= {until} {{\n  \
+             (solve((1 - k) * a[\"x\"], y), n + sum(a[\"x\"]))\n }}\n y\n}} }} to \"out\"\n"
+        )
+    };
+    let analysis = analyse_text(&folder, &recipe("1"));
+    assert!(analysis.diagnostics.is_empty(), "{:?}", analysis.diagnostics);
+    merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+    assert_eq!(read_model(&folder.join("out"))["y"].entries, [1.0]);
+    // The same turn, looked at, meets a singular matrix.
+    let error = merge_driver::run(&analyse_text(&folder, &recipe("4")), &Options::default(), &Silent).unwrap_err();
+    assert!(error.message.contains("singular"), "{}", error.message);
+}

@@ -15,7 +15,8 @@
 //! 5. `outline` writes each cluster as a kernel, once per structure, with its numbers as arguments.
 //!    *Layers share kernels; a new setting compiles nothing.* Functions without an instruction are
 //!    expanded by `merge_ir::kir::expand`.
-//! 6. `schedule` puts steps, scalars, sources and temporaries into the plan. *What [`verify_plan`] checks holds.*
+//! 6. `schedule` puts steps, scalars, sources and temporaries into the plan, and by `idle` when a step need not run. *What
+//!    [`verify_plan`] checks holds.*
 //!
 //! What cannot be computed, mostly since it is too large to hold, is answered by E5001 at its place in the recipe.
 //!
@@ -27,6 +28,7 @@
 mod cluster;
 pub mod codes;
 mod fuse;
+mod idle;
 mod keep;
 mod lower;
 mod order;

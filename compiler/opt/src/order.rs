@@ -100,7 +100,8 @@ fn wanted(graph: &Graph, dispatch: &Dispatch, need: Need, give: &mut impl FnMut(
         }
         match &graph.node(node).op {
             Op::Const(_) | Op::Setting(_) => {}
-            op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => op.each_operand(|o| stack.push(o)),
+            // The first on top: what stops a fold is found before its next turn.
+            op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => stack.extend(op.operands().into_iter().rev()),
             Op::Kth { k, .. } | Op::TopMask { k, .. } => {
                 stack.push(*k);
                 dispatch.selection_of.get(&node).into_iter().for_each(|s| give(Gift::Selection(*s)));

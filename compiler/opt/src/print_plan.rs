@@ -38,7 +38,8 @@ pub fn print_plan(plan: &Plan) -> String {
     let mut lines: Vec<(String, usize, usize)> = Vec::new();
     let mut known: FxHashMap<String, usize> = FxHashMap::default();
     for (i, step) in plan.steps.iter().enumerate() {
-        let line = kind(plan, step);
+        let may_idle = plan.unless.get(i).is_some_and(Option::is_some);
+        let line = format!("{}{}", kind(plan, step), if may_idle { ", unless stopped before" } else { "" });
         let next = lines.len();
         let at = *known.entry(line.clone()).or_insert(next);
         if at == next {

@@ -4,13 +4,14 @@
 
 use crate::cluster::{Kept, Param, Tensor};
 use crate::fuse::{Dispatch, Goal, Group, Part, Place};
+use crate::idle::Idle;
 use crate::outline::{Call, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
     Access, BinaryFn, Constraint, Cut, Loop, Operand, Origin, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind,
     RowPick, ScalarId, ScalarOp, Selection, Sink, StatId, Step, Target, Temp, View,
 };
 use merge_ir::tir::{Graph, NodeId, Op};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The plan of a dispatch graph, and its kernels.
 pub(crate) fn schedule(graph: &Graph, dispatch: &Dispatch, recipe: Recipe) -> (Plan, Kernels) {
@@ -35,7 +36,13 @@ pub(crate) fn schedule(graph: &Graph, dispatch: &Dispatch, recipe: Recipe) -> (P
         let scalar = s.node(constraint.node);
         s.plan.constraints.push(Constraint { scalar, message: constraint.message.clone(), place: constraint.place.clone() });
     }
+    // Only turns of a fold that call routines are worth a look.
+    let idle = (!dispatch.calls.is_empty()).then(|| Idle::of(graph));
     for group in &dispatch.groups {
+        if let Some(idle) = &idle {
+            let unless = s.unless(idle.conditions(dispatch, group));
+            s.plan.unless.push(unless);
+        }
         let step = s.step(group);
         s.plan.steps.push(step);
     }
@@ -72,6 +79,7 @@ enum Meaning {
     Const(u64),
     /// The scalar, but 1 where it is less.
     AtLeastOne(ScalarId),
+    Either(ScalarId, ScalarId),
 }
 
 struct Scheduler<'a> {
@@ -259,6 +267,45 @@ impl Scheduler<'_> {
             self.plan.scalars.push(op);
         }
         id
+    }
+
+    /// Not 0 where one of these holds; of those that the steps so far decide.
+    fn unless(&mut self, conditions: Vec<NodeId>) -> Option<ScalarId> {
+        let mut any: Option<ScalarId> = None;
+        for condition in conditions {
+            if self.is_known(condition) {
+                let next = self.node(condition);
+                any = Some(match any {
+                    None => next,
+                    Some(any) => self.scalar(Meaning::Either(any, next), ScalarOp::Binary(BinaryFn::Or, any, next)),
+                });
+            }
+        }
+        any
+    }
+
+    /// Whether the steps so far find all statistics that a scalar needs.
+    fn is_known(&self, node: NodeId) -> bool {
+        let mut stack = vec![node];
+        let mut seen = FxHashSet::default();
+        while let Some(node) = stack.pop() {
+            if self.scalars.contains_key(&Meaning::Node(node)) || !seen.insert(node) {
+                continue;
+            }
+            match &self.graph.node(node).op {
+                Op::Const(_) | Op::Setting(_) => {}
+                op @ (Op::Unary(..) | Op::Binary(..) | Op::Select(..)) => stack.extend(op.operands()),
+                Op::Kth { .. } => {
+                    let id = self.dispatch.selection_of.get(&node);
+                    if id.is_none_or(|id| self.selected[*id as usize].is_none()) {
+                        return false;
+                    }
+                }
+                _ if self.stats.contains_key(&node) => {}
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// A number of entries.

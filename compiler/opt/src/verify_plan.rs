@@ -67,6 +67,12 @@ impl Verifier<'_> {
         for (i, step) in plan.steps.iter().enumerate() {
             self.at = format!("step {i}");
             self.step(step, i, &ready);
+            if let Some(Some(unless)) = plan.unless.get(i) {
+                let known = ready.get(unless.0 as usize).is_some_and(|when| *when <= i);
+                self.hold(known, "it may stand idle for a reason that no step before it finds");
+                let shown = matches!(step, Step::Copy { to, .. } | Step::Map { to, .. } if matches!(to.to, Sink::Output { .. }));
+                self.hold(!shown, "it may stand idle, and writes an output");
+            }
             let (Step::Copy { to, .. } | Step::Map { to, .. }) = step else { continue };
             let views = match to.to {
                 Sink::Output { output, tensor } => targets.get_mut(output as usize).and_then(|o| o.get_mut(tensor as usize)),
@@ -74,6 +80,8 @@ impl Verifier<'_> {
             };
             views.into_iter().for_each(|v| v.push(&to.view));
         }
+        self.at = "steps".into();
+        self.hold(plan.unless.len() <= plan.steps.len(), "more may stand idle than there are");
         self.at = "statistics".into();
         let all = self.known.iter().all(|k| *k);
         self.hold(all, "one is never produced");

@@ -158,3 +158,23 @@ fn a_statistic_over_the_results_of_all_layers_reads_each_once() {
     let compiled = check(&b.graph);
     assert_eq!(steps(&compiled.plan), "CCXCCXCCXrmmm");
 }
+
+#[test]
+fn a_turn_stands_idle_where_nobody_looks_at_it() {
+    let mut b = Build::default();
+    let (x, y) = (b.load(0, "x", &[4, 4]), b.load(1, "y", &[4, 4]));
+    let first = b.call(Routine::MatMul, 0, &[x, y]);
+    let size = b.reduce(ReduceFn::Sum, Over::All, first);
+    let one = b.num(1.0);
+    let stop = b.bin(BinaryFn::Le, size, one);
+    let second = b.call(Routine::MatMul, 0, &[first, y]);
+    let third = b.call(Routine::MatMul, 0, &[second, y]);
+    let shown = b.select(stop, first, third);
+    b.save("w", shown);
+    let compiled = check(&b.graph);
+    let idle: Vec<bool> = compiled.plan.unless.iter().map(Option::is_some).collect();
+    let calls: Vec<bool> = compiled.plan.steps.iter().map(|s| matches!(s, Step::Call { .. })).collect();
+    // The first product decides, and the map of the output always runs.
+    assert_eq!(idle.iter().zip(&calls).filter(|(i, c)| **i && **c).count(), 2, "{:?}", compiled.plan.steps);
+    assert!(!idle[calls.iter().position(|c| *c).unwrap()] && idle.last() == Some(&false));
+}

@@ -25,6 +25,9 @@ pub struct Plan {
     pub scalars: Vec<ScalarOp>,
     pub kernels: Vec<KernelInfo>,
     pub steps: Vec<Step>,
+    /// By step, as far as it goes: a scalar that steps before it decide. Where it is not 0, nobody looks at what the step
+    /// gives; it need not run then, and leaves zeros.
+    pub unless: Vec<Option<ScalarId>>,
     /// How many [`StatId`]s the steps produce.
     pub stats: u32,
     pub outputs: Vec<Output>,

@@ -15,6 +15,9 @@ pub(crate) fn check(plan: &Plan, kernels: &[KernelFn], inputs: &Inputs) -> Resul
     for (index, step) in plan.steps.iter().enumerate() {
         check_step(plan, inputs, step).map_err(|what| Error::internal(format!("step {index} of the plan: {what}")))?;
     }
+    if plan.unless.iter().flatten().any(|s| s.0 as usize >= plan.scalars.len()) {
+        return Err(Error::internal("the plan has a scalar out of range"));
+    }
     check_temps(plan).map_err(|what| Error::internal(format!("the plan's temporaries: {what}")))
 }
 

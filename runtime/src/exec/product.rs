@@ -6,9 +6,9 @@
 //! or transposed, the call is not made and its readers keep the factors. An entry's sum has the same order either
 //! way (`routines`), so that nobody can tell.
 
-use super::temps::Memory;
+use super::{reader::reads, temps::Memory};
 use crate::routines;
-use merge_abi::{Loop, Operand, Origin, Plan, Read, Routine, Step, View};
+use merge_abi::{Access, Origin, Plan, Routine, Step, View};
 use std::sync::Arc;
 
 /// Multiplications for each entry that is read, over all readers, beyond which the product is held.
@@ -38,26 +38,14 @@ impl Factors {
         }
         let mut readings = vec![0; plan.temps.len()];
         for step in &plan.steps {
-            let mut visit = |read: &Read, can: bool| {
-                let Origin::Temp(t) = read.from else { return };
+            for (read, access) in reads(step) {
+                let Origin::Temp(t) = read.from else { continue };
                 readings[t as usize] += 1;
-                let seen = |f: Factors| can && Seen::new(&f, &read.view).is_some();
-                found[t as usize] = found[t as usize].filter(|f| seen(*f));
-            };
-            let mut body = |body: &Loop| {
-                for operand in &body.operands {
-                    match operand {
-                        Operand::Dense(read) => visit(read, true),
-                        Operand::PerRow(read) | Operand::PerCol(read) => visit(read, false),
-                        Operand::RowValue { .. } => {}
-                    }
-                }
-            };
-            match step {
-                Step::Copy { from, .. } => visit(from, true),
-                Step::Map { body: b, .. } => body(b),
-                Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().for_each(body),
-                Step::Call { inputs, .. } => inputs.iter().for_each(|t| found[*t as usize] = None),
+                let seen = |f: &Factors| access == Access::Dense && Seen::new(f, &read.view).is_some();
+                found[t as usize] = found[t as usize].filter(seen);
+            }
+            if let Step::Call { inputs, .. } = step {
+                inputs.iter().for_each(|t| found[*t as usize] = None);
             }
         }
         let short = |(f, n): (&mut Option<Factors>, u64)| *f = f.filter(|f| f.inner * n <= LONG);

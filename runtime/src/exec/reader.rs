@@ -9,7 +9,7 @@ use super::{
     view::{copy_view, read_view},
 };
 use crate::Error;
-use merge_abi::{DType, Origin, Plan, Read, View};
+use merge_abi::{Access, DType, Operand, Origin, Plan, Read, Step, View};
 use std::sync::Arc;
 
 /// A [`Read`] made ready.
@@ -75,6 +75,23 @@ impl Reader {
             }
         }
     }
+}
+
+/// What a step reads by tiles, and how; a call takes whole temporaries instead.
+pub(crate) fn reads<'p>(step: &'p Step) -> Vec<(&'p Read, Access)> {
+    let parts = match step {
+        Step::Copy { from, .. } => return vec![(from, Access::Dense)],
+        Step::Call { .. } => return vec![],
+        Step::Map { body, .. } => std::slice::from_ref(body),
+        Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts,
+    };
+    let read = |operand: &'p Operand| match operand {
+        Operand::Dense(read) => Some((read, Access::Dense)),
+        Operand::PerRow(read) => Some((read, Access::PerRow)),
+        Operand::PerCol(read) => Some((read, Access::PerCol)),
+        Operand::RowValue { .. } => None,
+    };
+    parts.iter().flat_map(|part| &part.operands).filter_map(read).collect()
 }
 
 /// What the entries are stored as.

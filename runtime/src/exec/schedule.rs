@@ -12,7 +12,7 @@ use super::{
     work::{Bench, Totals},
 };
 use crate::{Error, interrupt, progress::Progress, routines, scalars::Scalars};
-use merge_abi::{Loop, Operand, Origin, Plan, Read, Sink, Step, Target};
+use merge_abi::{Origin, Plan, Sink, StatId, Step, Target};
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -79,6 +79,8 @@ enum Turn<'r> {
     Task(usize, u64, Arc<Job<'r>>),
     /// A step that has no tasks.
     Empty(usize, Arc<Job<'r>>),
+    /// A step that need not run is done.
+    Idle,
     /// Until something changes; `held_back` is whether a step could be begun but for the memory.
     Nothing {
         held_back: bool,
@@ -138,6 +140,7 @@ impl<'r> Schedule<'r> {
                     drop(state);
                     state = self.round_done(step, &job, &mut bench);
                 }
+                Ok(Turn::Idle) => self.wake.notify_all(),
                 Ok(Turn::Nothing { held_back }) => {
                     let began = Instant::now();
                     state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -184,6 +187,17 @@ impl<'r> Schedule<'r> {
                 if !state.temps.ready(step) {
                     state.steps[step] = Stage::Waiting(Some(state.published));
                     continue;
+                }
+                match self.plan.unless.get(step).copied().flatten().map(|s| state.scalars.value(s)) {
+                    None | Some(Some(0.0)) => {}
+                    Some(None) => {
+                        state.steps[step] = Stage::Waiting(Some(state.published));
+                        continue;
+                    }
+                    Some(Some(_)) => {
+                        self.stand_idle(state, step)?;
+                        return Ok(Turn::Idle);
+                    }
                 }
                 // The front goes on whatever lives, so this cannot keep everybody waiting.
                 if step > state.front && !state.temps.may_look_ahead(step) {
@@ -258,13 +272,31 @@ impl<'r> Schedule<'r> {
         state
     }
 
+    /// Ends a step that need not run: its temporaries and statistics are 0.
+    fn stand_idle(&self, state: &mut State<'r>, step: usize) -> Result<(), Error> {
+        state.temps.stand_idle(step)?;
+        let stats: Vec<StatId> = match &self.plan.steps[step] {
+            Step::Reduce { results, .. } => results.clone(),
+            Step::Select { selections, .. } => selections.iter().flat_map(|s| [Some(s.threshold), s.cut]).flatten().collect(),
+            Step::Copy { .. } | Step::Map { .. } | Step::Call { .. } => Vec::new(),
+        };
+        self.progress.advance(self.weights[step]);
+        self.publish(state, step, Found { stats: stats.into_iter().map(|s| (s, 0.0)).collect(), ..Found::default() });
+        Ok(())
+    }
+
     fn step_done(&self, state: &mut State<'r>, step: usize, found: Found) {
+        state.large_selections -= usize::from(SelectJob::is_large(&self.plan.steps[step], self.world.setup.most));
+        self.publish(state, step, found);
+    }
+
+    /// Makes known what a step found, which is done by that.
+    fn publish(&self, state: &mut State<'r>, step: usize, found: Found) {
         state.published += u64::from(!found.stats.is_empty());
         for (stat, value) in found.stats {
             state.scalars.publish(stat, value);
         }
         state.published += u64::from(state.temps.end(step, found.temps));
-        state.large_selections -= usize::from(SelectJob::is_large(&self.plan.steps[step], self.world.setup.most));
         state.steps[step] = Stage::Done;
         while matches!(state.steps.get(state.front), Some(Stage::Done)) {
             state.front += 1;
@@ -297,17 +329,20 @@ pub(crate) struct Traffic {
 impl Traffic {
     pub fn of(plan: &Plan, step: &Step) -> Traffic {
         let mut all = Traffic::default();
+        for (read, _) in reader::reads(step) {
+            let bytes = read.view.len() * reader::dtype(plan, read.from).size();
+            match read.from {
+                Origin::Source(_) => all.read += bytes,
+                Origin::Temp(_) => all.weight += bytes / MEMORY,
+            }
+        }
         match step {
-            Step::Copy { from, to } => {
-                all.read(plan, from);
-                all.write(to, from.view.len() * reader::dtype(plan, from.from).size());
-            }
+            Step::Copy { from, to } => all.write(to, from.view.len() * reader::dtype(plan, from.from).size()),
             Step::Map { body, to } => {
-                all.visit(plan, body);
                 let size = plan.kernels[body.kernel as usize].stores.first().map_or(0, |d| d.size());
-                all.write(to, body.rows * body.cols * size);
+                all.write(to, to.view.len() * size);
             }
-            Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().for_each(|p| all.visit(plan, p)),
+            Step::Reduce { .. } | Step::Select { .. } => {}
             Step::Call { routine, inputs, .. } => {
                 let shapes: Vec<&[u64]> = inputs.iter().map(|t| &*plan.temps[*t as usize].shape).collect();
                 all.weight = routines::work(routine, &shapes) / OPERATIONS;
@@ -315,23 +350,6 @@ impl Traffic {
         }
         all.weight += all.read + all.written;
         all
-    }
-
-    fn visit(&mut self, plan: &Plan, body: &Loop) {
-        for operand in &body.operands {
-            match operand {
-                Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => self.read(plan, r),
-                Operand::RowValue { .. } => {}
-            }
-        }
-    }
-
-    fn read(&mut self, plan: &Plan, read: &Read) {
-        let bytes = read.view.len() * reader::dtype(plan, read.from).size();
-        match read.from {
-            Origin::Source(_) => self.read += bytes,
-            Origin::Temp(_) => self.weight += bytes / MEMORY,
-        }
     }
 
     fn write(&mut self, to: &Target, bytes: u64) {

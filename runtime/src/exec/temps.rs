@@ -5,9 +5,9 @@
 //! Temporaries are not part of `--memory`'s buffers, but a step that would make more of them waits while
 //! those that live already fill that much, unless it is the front of the plan, which may always go on.
 
-use super::product::Factors;
+use super::{product::Factors, reader::reads};
 use crate::{Error, output::human, routines};
-use merge_abi::{Loop, Operand, Origin, Plan, Sink, Step, Temp};
+use merge_abi::{Origin, Plan, Sink, Step, Temp};
 use std::{
     alloc::{Layout, alloc_zeroed},
     cell::UnsafeCell,
@@ -104,24 +104,10 @@ pub(crate) struct Uses {
 impl Uses {
     pub fn of(plan: &Plan, step: &Step) -> Uses {
         let mut uses = Uses::default();
-        let mut visit = |body: &Loop| {
-            for operand in &body.operands {
-                match operand {
-                    Operand::Dense(r) | Operand::PerRow(r) | Operand::PerCol(r) => uses.read(r.from),
-                    Operand::RowValue { .. } => {}
-                }
-            }
-        };
+        reads(step).into_iter().for_each(|(read, _)| uses.read(read.from));
         match step {
-            Step::Copy { from, to } => {
-                uses.read(from.from);
-                uses.write(to.to);
-            }
-            Step::Map { body, to } => {
-                visit(body);
-                uses.write(to.to);
-            }
-            Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().for_each(visit),
+            Step::Copy { to, .. } | Step::Map { to, .. } => uses.write(to.to),
+            Step::Reduce { .. } | Step::Select { .. } => {}
             Step::Call { routine, inputs, results, .. } => {
                 inputs.iter().for_each(|t| uses.read(Origin::Temp(*t)));
                 results.iter().flatten().for_each(|t| uses.write(Sink::Temp(*t)));
@@ -254,6 +240,18 @@ impl<'p> Temps<'p> {
         for at in 0..self.uses[step].writes.len() {
             self.count(self.uses[step].writes[at]);
         }
+    }
+
+    /// A step ends without having run: what it would fill is 0.
+    ///
+    /// # Errors
+    /// Of the world, where there is no memory for it.
+    pub fn stand_idle(&mut self, step: usize) -> Result<(), Error> {
+        self.live += self.uses[step].scratch;
+        for at in 0..self.uses[step].writes.len() {
+            self.filling(self.uses[step].writes[at])?;
+        }
+        Ok(())
     }
 
     fn count(&mut self, temp: u32) {

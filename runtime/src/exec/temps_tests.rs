@@ -244,6 +244,7 @@ fn a_fault_of_a_routine_names_its_place_and_leaves_nothing() {
     let error = run(&plan, &[twice as KernelFn], &options(&folder, 3, 1 << 30), &Silent).unwrap_err();
     assert_eq!(error.kind, Kind::Recipe);
     assert!(error.message.starts_with("t.merge:7:3: `take` is given the place"), "{error}");
+    assert!(error.message.ends_with("(for tensor `t0` of a)"), "{error}");
     assert!(error.help.is_some() && !folder.path().join("out").exists());
 }
 
