@@ -169,7 +169,7 @@ impl Nodes<'_, '_> {
             if inner != r {
                 return Err(wrong());
             }
-            let mut a = self.reshaped(a, &[r, a_shape[1..].iter().product()]);
+            let mut a = self.reshaped(a, &[r, entries(a_shape[1..].iter())]);
             if adapter.config.is_some_and(|c| c.kind == Kind::AdaLora) || m.get("lora_E").is_some() {
                 let values = m.need("lora_E", a_part)?;
                 if *self.shape(values) != [r, 1] {
@@ -190,7 +190,7 @@ impl Nodes<'_, '_> {
             (Some(lengths), _) => self.dora(m, weight, change, lengths, turned),
             (None, Some(lengths)) => {
                 // LyCORIS keeps the axis along which the lengths lie.
-                let along_inputs = self.shape(lengths)[0] == 1 && w_shape[0] != 1;
+                let along_inputs = self.shape(lengths).first() == Some(&1) && w_shape[0] != 1;
                 self.dora(m, weight, change, lengths, along_inputs)
             }
             (None, None) if adapter.config.is_some_and(|c| c.dora) => {
@@ -235,7 +235,7 @@ impl Nodes<'_, '_> {
         let shape = self.shape(weight);
         let axis = if turned { 1 } else { 0 };
         let count = shape.get(axis).copied().unwrap_or(0);
-        if shape.len() < 2 || self.shape(lengths).iter().product::<u64>() != count {
+        if shape.len() < 2 || entries(self.shape(lengths).iter()) != count {
             return Err(misfit(m, &[self.shape(lengths)], &shape));
         }
         // The axis of the lengths first, all others as one row, so that each row is resized while it is at hand.
@@ -243,7 +243,7 @@ impl Nodes<'_, '_> {
         perm.swap(0, axis);
         let front = |nodes: &mut Self, x| if turned { nodes.permuted(x, &perm) } else { x };
         let moved: Vec<u64> = perm.iter().map(|a| shape[*a as usize]).collect();
-        let flat = [count, shape.iter().product::<u64>() / count.max(1)];
+        let flat = [count, entries(shape.iter()) / count.max(1)];
         let (weight, change) = (front(self, weight), front(self, change));
         let (weight, change) = (self.reshaped(weight, &flat), self.reshaped(change, &flat));
         let sum = self.add(weight, change);
@@ -356,7 +356,7 @@ impl Nodes<'_, '_> {
             _ => adapter.config.is_some_and(|c| c.is_feedforward(m.name)),
         };
         let axis = usize::from(of_inputs != turned);
-        let count: u64 = given.iter().product();
+        let count = entries(given.iter());
         if shape.len() < 2 || shape[axis] != count {
             return Err(wrong);
         }
@@ -382,12 +382,12 @@ impl Nodes<'_, '_> {
             _ => return Err(misfit(m, &[self.shape(rows)], &shape)),
         };
         let (a_shape, b_shape) = (self.shape(a), self.shape(b));
-        let r: u64 = self.shape(ranks).iter().product();
+        let r = entries(self.shape(ranks).iter());
         let fits = match (&a_shape[..], &b_shape[..]) {
             ([ar, ai], [bo, br]) => ar == br && *ar == r && *ai >= i && *bo >= o,
             _ => false,
         };
-        if !fits || self.shape(rows).iter().product::<u64>() != o {
+        if !fits || entries(self.shape(rows).iter()) != o {
             return Err(misfit(m, &[b_shape, a_shape, self.shape(rows)], &shape));
         }
         let (a, b) = (self.first(a, 1, i), self.first(b, 0, o));
@@ -405,7 +405,7 @@ fn entries<'a>(axes: impl Iterator<Item = &'a u64>) -> u64 {
 
 /// Whether a product has the entries of a kernel, in its order: the first axis, and all others as one or apart.
 fn same_kernel(product: &[u64], kernel: &[u64]) -> bool {
-    let rest = |s: &[u64]| s.iter().skip(1).product::<u64>();
+    let rest = |s: &[u64]| entries(s.iter().skip(1));
     kernel.len() > 2 && product.first() == kernel.first() && rest(product) == rest(kernel)
 }
 
