@@ -157,3 +157,24 @@ fn regmean_is_as_good_as_in_numpy() {
         assert!((found - figure).abs() < 0.15, "{domain}: {found} is not {figure}");
     }
 }
+
+/// One adapter applied, and three added that were saved as one, against the merges of the training script.
+#[test]
+fn adapters_are_as_good_as_in_torch() {
+    let folder = example("vision_transformers");
+    let head = "let base = checkpoint(\"base_sharded\")\n";
+    let adapters = ["plain", "rot90", "stripes"].map(|n| format!("let {n} = adapter(\"lora_{n}\", on: base)\n")).concat();
+    let sum = "save base + plain to \"out/one\"\nsave 0.5 * (plain + rot90 + stripes) to \"out/sum\" as peft\n";
+    folder.write("sum.merge", &format!("{head}{adapters}{sum}"));
+    folder.write("three.merge", &format!("{head}save base + adapter(\"out/sum\", on: base) to \"out/three\"\n"));
+    run(&folder, "sum.merge");
+    run(&folder, "three.merge");
+    let found = evaluated(DIGITS, folder.path(), &["out/one", "out/three"]);
+    for (line, figures) in found.iter().zip([[90.4, 38.2, 59.4], [78.9, 67.5, 57.4]]) {
+        for (domain, figure) in ["plain", "rot90", "flip"].into_iter().zip(figures) {
+            let found = line[domain].as_f64().unwrap();
+            // A digit of the thousand may lie on the edge.
+            assert!((found - figure).abs() < 0.15, "{domain}: {found} is not {figure}");
+        }
+    }
+}
