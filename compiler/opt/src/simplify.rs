@@ -157,6 +157,13 @@ fn rewrite(g: &mut Graph, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
             _ => g.add(op, shape, span),
         },
         Op::Transpose { input, ref perm } if perm.iter().enumerate().all(|(i, p)| i == *p as usize) => input,
+        Op::Transpose { input, ref perm } => match &g.node(input).op {
+            Op::Transpose { input, perm: first } => {
+                let perm = perm.iter().map(|p| first[*p as usize]).collect();
+                rewrite(g, Op::Transpose { input: *input, perm }, shape, span)
+            }
+            _ => g.add(op, shape, span),
+        },
         Op::Concat { axis, ref inputs } => {
             let filled: Vec<NodeId> = inputs.iter().copied().filter(|i| g.shape(*i)[axis as usize] != 0).collect();
             match filled[..] {
@@ -316,6 +323,15 @@ mod tests {
     fn keeping_everything_needs_no_selection() {
         let text = "%0 = load 0 : [2, 3]\n%1 = const 6.0 : []\n%2 = topmask all %0 %1 : [2, 3]\n%3 = const 0.0 : []\n%4 = select %2 %0 %3 : [2, 3]";
         assert_eq!(simplified(text, 4), "%0 = load 0 : [2, 3]");
+    }
+
+    #[test]
+    fn two_transpositions_are_one_or_none() {
+        let text = "%0 = load 0 : [2, 3]\n%1 = transpose %0 [1, 0] : [3, 2]\n%2 = transpose %1 [1, 0] : [2, 3]";
+        assert_eq!(simplified(text, 2), "%0 = load 0 : [2, 3]");
+        let text = "%0 = literal [1.0, 2.0, 3.0, 4.0, 5.0, 6.0] : [1, 2, 3]\n%1 = transpose %0 [2, 0, 1] : [3, 1, 2]\n\
+                    %2 = transpose %1 [2, 0, 1] : [2, 3, 1]";
+        assert_eq!(simplified(text, 2), format!("{}\n%1 = transpose %0 [1, 2, 0] : [2, 3, 1]", text.lines().next().unwrap()));
     }
 
     #[test]
