@@ -20,6 +20,8 @@ cargo xtask bench [--quick] [--disk] [--runs N] [METHOD...]
                               time mergec against a plain read-average-write loop
 cargo xtask bench --peers [--quick] [--disk] [--runs N] [METHOD...]
                               time mergec against mergekit, which is installed for it
+cargo xtask bench --search [--quick] [--peers] [PROBLEM...]
+                              the algorithms of mergec search against random search, and beside Optuna's
 cargo xtask peers [NAME...]   compare with mergekit and PEFT, which are installed for it";
 
 fn main() -> ExitCode {

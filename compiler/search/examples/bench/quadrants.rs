@@ -1,4 +1,4 @@
-//! Merging the networks of `examples/quadrants`: mean accuracy over the four quadrants on 500 digits.
+//! Merging the networks of `examples/quadrants`: mean accuracy over the four quadrants on 250 digits.
 
 use crate::Problem;
 use merge_search::{Assignment, Domain, Space, SpaceBuilder, TreeId, Value};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const DIGIT: usize = 14;
 const SIDE: usize = 28;
-const DIGITS: usize = 500;
+const DIGITS: usize = 250;
 const MODELS: [&str; 4] = ["nw", "ne", "sw", "se"];
 const CORNERS: [(usize, usize); 4] = [(0, 0), (0, DIGIT), (DIGIT, 0), (DIGIT, DIGIT)];
 /// The classifier is the same in all five.
@@ -59,6 +59,8 @@ struct Zoo {
     base: Tensors,
     /// What each fine-tune changed.
     deltas: Vec<Tensors>,
+    /// The sizes of the changes, largest first.
+    sizes: Vec<HashMap<String, Vec<f32>>>,
     /// `[digits, 196]`, from 0 to 1.
     images: Array2<f32>,
     labels: Vec<u8>,
@@ -90,14 +92,20 @@ impl Zoo {
             let tuned = tensors(&folder.join(model).join("model.safetensors"));
             tuned.into_iter().map(|(name, tensor)| (name.clone(), tensor - &base[&name])).collect()
         };
-        let deltas = MODELS.iter().map(delta).collect();
+        let deltas: Vec<Tensors> = MODELS.iter().map(delta).collect();
+        let sorted = |(name, delta): (&String, &Array2<f32>)| {
+            let mut sizes: Vec<f32> = delta.iter().map(|x| x.abs()).collect();
+            sizes.sort_by(|a, b| b.total_cmp(a));
+            (name.clone(), sizes)
+        };
+        let sizes = deltas.iter().map(|delta| delta.iter().map(sorted).collect()).collect();
         let bytes = read(&folder.join("data/test.safetensors"));
         let file = SafeTensors::deserialize(&bytes).expect("safetensors");
         let images = file.tensor("images").expect("images").data()[..DIGITS * DIGIT * DIGIT].iter();
         let images = images.map(|pixel| f32::from(*pixel) / 255.0).collect();
         let images = Array2::from_shape_vec((DIGITS, DIGIT * DIGIT), images).expect("as many pixels");
         let labels = file.tensor("labels").expect("labels").data()[..DIGITS].to_vec();
-        Zoo { base, deltas, images, labels }
+        Zoo { base, deltas, sizes, images, labels }
     }
 
     fn merge(&self, choices: &HashMap<&str, &Value>) -> Tensors {
@@ -113,7 +121,8 @@ impl Zoo {
             if let (Some(density), Some(lambda)) =
                 (real(format!("{group}.method.ties.density")), real(format!("{group}.method.ties.lambda")))
             {
-                merged.scaled_add(lambda, &ties(&deltas, density));
+                let sizes: Vec<&[f32]> = self.sizes.iter().map(|sizes| sizes[name].as_slice()).collect();
+                merged.scaled_add(lambda, &ties(&deltas, &sizes, density));
             }
             for (model, delta) in MODELS.iter().zip(deltas) {
                 let weight = real(format!("{group}.w[{model}]")).or(real(format!("{group}.method.task.w[{model}]")));
@@ -148,14 +157,13 @@ impl Zoo {
 }
 
 /// TIES (arXiv 2306.01708): keep the largest changes, elect a sign by their sum, and average those that agree.
-fn ties(deltas: &[&Array2<f32>], density: f32) -> Array2<f32> {
+fn ties(deltas: &[&Array2<f32>], sizes: &[&[f32]], density: f32) -> Array2<f32> {
     let kept: Vec<Array2<f32>> = deltas
         .iter()
-        .map(|delta| {
-            let mut sizes: Vec<f32> = delta.iter().map(|x| x.abs()).collect();
+        .zip(sizes)
+        .map(|(delta, sizes)| {
             let keep = ((density * sizes.len() as f32).round() as usize).clamp(1, sizes.len());
-            let (_, least, _) = sizes.select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a));
-            let least = *least;
+            let least = sizes[keep - 1];
             delta.mapv(|x| if x.abs() >= least { x } else { 0.0 })
         })
         .collect();

@@ -255,11 +255,13 @@ impl Strategy {
     pub fn new(mean: Vec<f64>, sigma: f64, lambda: usize) -> Strategy {
         let n = mean.len();
         let nf = n.max(1) as f64;
-        let mu = lambda / 2;
-        let raw: Vec<f64> = (1..=mu.max(1)).map(|i| libm::log((lambda as f64 + 1.0) / 2.0) - libm::log(i as f64)).collect();
-        let sum: f64 = raw.iter().sum();
-        let weights: Vec<f64> = raw.iter().map(|w| w / sum).collect();
-        let mu_eff = 1.0 / weights.iter().map(|w| w * w).sum::<f64>();
+        // Weights by rank; those of the worse half are negative (active CMA, eq. 49 to 53).
+        let raw: Vec<f64> = (1..=lambda).map(|i| libm::log((lambda as f64 + 1.0) / 2.0) - libm::log(i as f64)).collect();
+        let (better, worse): (Vec<f64>, Vec<f64>) = raw.iter().partition(|w| **w > 0.0);
+        let sum = |weights: &[f64]| weights.iter().map(|w| w.abs()).sum::<f64>();
+        let squares = |weights: &[f64]| weights.iter().map(|w| w * w).sum::<f64>();
+        let mu_eff = sum(&better) * sum(&better) / squares(&better);
+        let mu_eff_worse = sum(&worse) * sum(&worse) / squares(&worse).max(1e-300);
         let c_sigma = (mu_eff + 2.0) / (nf + mu_eff + 5.0);
         let d_sigma = 1.0 + 2.0 * f64::max(0.0, libm::sqrt((mu_eff - 1.0) / (nf + 1.0)) - 1.0) + c_sigma;
         let c_c = (4.0 + mu_eff / nf) / (nf + 4.0 + 2.0 * mu_eff / nf);
@@ -267,8 +269,11 @@ impl Strategy {
         // The diagonal alone has fewer numbers to learn and may learn faster (Ros and Hansen, eq. 5).
         let faster = if full { 1.0 } else { (nf + 2.0) / 3.0 };
         let c_1 = (2.0 / ((nf + 1.3) * (nf + 1.3) + mu_eff) * faster).min(0.5);
-        let c_mu = 2.0 * (mu_eff - 2.0 + 1.0 / mu_eff) / ((nf + 2.0) * (nf + 2.0) + mu_eff) * faster;
+        let c_mu = 2.0 * (0.25 + mu_eff + 1.0 / mu_eff - 2.0) / ((nf + 2.0) * (nf + 2.0) + mu_eff) * faster;
         let c_mu = c_mu.min(1.0 - c_1);
+        let bounds = [1.0 + c_1 / c_mu, 1.0 + 2.0 * mu_eff_worse / (mu_eff + 2.0), (1.0 - c_1 - c_mu) / (nf * c_mu)];
+        let most = bounds.into_iter().fold(f64::INFINITY, f64::min) / sum(&worse).max(1e-300);
+        let weights = raw.iter().map(|w| if *w > 0.0 { w / sum(&better) } else { w * most }).collect();
         let size = if full { n * n } else { n };
         let mut c = vec![0.0; size];
         for i in 0..n {
@@ -337,11 +342,10 @@ impl Strategy {
             return;
         }
         self.generation += 1;
-        let steps: Vec<Vec<f64>> = points[..self.weights.len()]
-            .iter()
-            .map(|point| point.iter().zip(&self.mean).map(|(x, m)| (x - m) / self.sigma).collect())
-            .collect();
-        let mean_step: Vec<f64> = (0..n).map(|i| steps.iter().zip(&self.weights).map(|(step, w)| w * step[i]).sum()).collect();
+        let steps: Vec<Vec<f64>> =
+            points.iter().map(|point| point.iter().zip(&self.mean).map(|(x, m)| (x - m) / self.sigma).collect()).collect();
+        let mean_step: Vec<f64> =
+            (0..n).map(|i| steps.iter().zip(&self.weights).map(|(step, w)| w.max(0.0) * step[i]).sum()).collect();
         self.mean.iter_mut().zip(&mean_step).for_each(|(m, y)| *m += self.sigma * y);
 
         let white = self.whiten(&mean_step);
@@ -355,11 +359,20 @@ impl Strategy {
         self.path_c.iter_mut().zip(&mean_step).for_each(|(p, y)| *p = (1.0 - self.c_c) * *p + gain * y);
 
         let lost = if moving { 0.0 } else { self.c_1 * self.c_c * (2.0 - self.c_c) };
-        let keep = 1.0 - self.c_1 - self.c_mu + lost;
+        let keep = 1.0 - self.c_1 - self.c_mu * self.weights.iter().sum::<f64>() + lost;
+        // A bad step counts by its direction alone, which keeps the matrix positive definite.
+        let weights: Vec<f64> = steps
+            .iter()
+            .zip(&self.weights)
+            .map(|(step, w)| {
+                let length = self.whiten(step).iter().map(|x| x * x).sum::<f64>();
+                if *w < 0.0 { w * n as f64 / length.max(1e-20) } else { *w }
+            })
+            .collect();
         let entries = if self.full { n * n } else { n };
         for entry in 0..entries {
             let (i, j) = if self.full { (entry / n, entry % n) } else { (entry, entry) };
-            let rank_mu: f64 = steps.iter().zip(&self.weights).map(|(step, w)| w * step[i] * step[j]).sum();
+            let rank_mu: f64 = steps.iter().zip(&weights).map(|(step, w)| w * step[i] * step[j]).sum();
             self.c[entry] = keep * self.c[entry] + self.c_1 * self.path_c[i] * self.path_c[j] + self.c_mu * rank_mu;
         }
         self.sigma *= libm::exp((self.c_sigma / self.d_sigma * (length / self.chi_n - 1.0)).min(1.0));
@@ -446,9 +459,9 @@ mod tests {
         }
     }
 
-    /// The budget `cma` 4.x needs for these functions, with slack: 10-dimensional sphere, ellipsoid and Rosenbrock in the cube.
+    /// As quick as `cma` 4.5 from PyPI, whose evaluations to 1e-8 `tests/peers/search.py` prints (median of 5 seeds).
     #[test]
-    fn it_converges_on_functions_with_known_minima() {
+    fn it_needs_as_many_evaluations_as_the_reference() {
         type Function = fn(&[f64]) -> f64;
         let sphere: Function = |x| x.iter().map(|x| (x - 0.3) * (x - 0.3)).sum();
         let ellipsoid: Function =
@@ -457,20 +470,25 @@ mod tests {
             let y: Vec<f64> = x.iter().map(|x| 4.0 * x - 2.0).collect();
             y.windows(2).map(|p| 100.0 * (p[1] - p[0] * p[0]).powi(2) + (1.0 - p[0]).powi(2)).sum()
         };
-        for (name, f, evaluations) in [("sphere", sphere, 2500), ("ellipsoid", ellipsoid, 4500), ("rosenbrock", rosenbrock, 8000)]
-        {
-            let mut solved = 0;
-            for seed in 0..5 {
-                let mut rng = Rng::new(seed, "cmaes test");
-                let mut strategy = Strategy::new(vec![0.5; 10], 0.2, 10);
-                for _ in 0..evaluations / 10 {
-                    let mut points: Vec<Vec<f64>> = (0..10).map(|_| strategy.ask(&mut rng)).collect();
-                    points.sort_by(|a, b| f(a).total_cmp(&f(b)));
-                    strategy.tell(&points);
-                }
-                solved += usize::from(f(&strategy.mean) < 1e-8);
-            }
-            assert!(solved >= 4, "{name}: {solved} of 5");
+        for (name, f, reference) in [("sphere", sphere, 1181), ("ellipsoid", ellipsoid, 2461), ("rosenbrock", rosenbrock, 5131)] {
+            let mut needed: Vec<usize> = (0..5)
+                .map(|seed| {
+                    let mut rng = Rng::new(seed, "cmaes test");
+                    let mut strategy = Strategy::new(vec![0.5; 10], 0.2, 10);
+                    for generation in 1..2000 {
+                        let mut points: Vec<Vec<f64>> = (0..10).map(|_| strategy.ask(&mut rng)).collect();
+                        points.sort_by(|a, b| f(a).total_cmp(&f(b)));
+                        if f(&points[0]) < 1e-8 {
+                            return 10 * generation;
+                        }
+                        strategy.tell(&points);
+                    }
+                    20_000
+                })
+                .collect();
+            needed.sort_unstable();
+            println!("{name}: {needed:?}, reference {reference}");
+            assert!(needed[2] * 10 <= reference * 12, "{name}: {needed:?}, reference {reference}");
         }
     }
 }

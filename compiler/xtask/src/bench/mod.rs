@@ -2,13 +2,15 @@
 //!
 //! The floor is a plain threaded loop that reads the same inputs, averages them and writes as many bytes to
 //! the same place ([`floor`]). Both run as processes of their own, in turn; the figure to quote is the median
-//! of the ratios of neighbouring runs. With `--peers` the rival is mergekit ([`peers`]).
+//! of the ratios of neighbouring runs. With `--peers` the rival is mergekit ([`peers`]); `--search` is about the algorithms of
+//! `mergec search` ([`search`]).
 
 mod decompose;
 pub mod floor;
 mod measure;
 mod methods;
 mod peers;
+mod search;
 mod synthesise;
 
 use crate::{shell, toolchain};
@@ -32,6 +34,9 @@ impl Options {
 
 /// Runs the benchmark.
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
+    if let Some(at) = arguments.iter().position(|a| *a == "--search") {
+        return search::bench(&[&arguments[..at], &arguments[at + 1..]].concat());
+    }
     let options = parse(arguments)?;
     toolchain::llvm()?;
     let data = shell::target().join(if options.quick { "bench-quick" } else { "bench-full" });

@@ -1,0 +1,40 @@
+//! `cargo xtask bench --search`: the algorithms of `mergec search` against random search, and with `--peers` beside Optuna's.
+//!
+//! The comparison is an example of `merge-search`, which needs no LLVM; Optuna's side is `tests/peers/search.py`, on the same
+//! problems. The figures of `docs/search.md` are from here.
+
+use crate::shell;
+use std::path::{Path, PathBuf};
+
+/// What Optuna's side needs.
+const PACKAGES: [&str; 5] = ["optuna==5.0.0", "cma==4.5.0", "cmaes==0.13.1", "numpy==2.4.6", "safetensors==0.8.0"];
+
+/// Prints the tables; names leave only the problems whose name has one of them in it.
+pub fn bench(arguments: &[&str]) -> Result<(), String> {
+    let (options, names): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|a| a.starts_with('-'));
+    if let Some(other) = options.iter().find(|o| !["--quick", "--peers"].contains(o)) {
+        return Err(format!("`bench --search` takes --quick, --peers and names of problems, no `{other}`"));
+    }
+    let quick: &[&str] = if options.contains(&"--quick") { &["--quick"] } else { &[] };
+    let example = ["run", "--quiet", "--release", "-p", "merge-search", "--example", "bench", "--"];
+    shell::cargo(&[&example, quick, &names].concat())?;
+    if options.contains(&"--peers") {
+        let python = environment()?;
+        shell::run(python, &[&["tests/peers/search.py", "examples"], quick, &names].concat())?;
+    }
+    Ok(())
+}
+
+/// The Python of a virtual environment with Optuna, made where it is not there.
+fn environment() -> Result<PathBuf, String> {
+    let folder = shell::target().join("optuna-venv");
+    let python = folder.join("bin/python");
+    let ready = |python: &Path| shell::works(python, &["-c", "import optuna, cma, cmaes, safetensors"]);
+    if ready(&python) {
+        return Ok(python);
+    }
+    println!("installing Optuna into {}", folder.display());
+    shell::run("python3", &["-m", "venv", &folder.display().to_string()])?;
+    shell::run(&python, &[&["-m", "pip", "install", "--quiet"], &PACKAGES[..]].concat())?;
+    if ready(&python) { Ok(python) } else { Err(format!("Optuna cannot be imported by {}", python.display())) }
+}
