@@ -15,6 +15,8 @@ pub struct LibraryFunction {
     pub source: String,
     /// What it reads besides models, if the doc comment says so.
     pub needs: String,
+    /// A call, as its doc comment shows it.
+    pub example: String,
     /// Titles of the file's tests that call it.
     pub tests: Vec<String>,
 }
@@ -44,6 +46,7 @@ pub fn library_functions(text: &str) -> Vec<LibraryFunction> {
         let (summary, source) = first.split_once(".\n").unwrap_or((first.trim_end_matches('.'), ""));
         let one_line = |s: &str| s.split_whitespace().collect::<Vec<_>>().join(" ");
         let needs = paragraphs[1..].iter().find_map(|p| p.trim_start().strip_prefix("Needs ")).unwrap_or_default();
+        let example = paragraphs[1..].iter().find_map(|p| p.trim_start().strip_prefix("Example: ")).unwrap_or_default();
         let tests = file.items.iter().filter_map(|item| match item {
             Item::Test(t) if calls(part(t.span), &f.name.text) => Some(t.title.clone()),
             _ => None,
@@ -54,6 +57,7 @@ pub fn library_functions(text: &str) -> Vec<LibraryFunction> {
             summary: one_line(summary),
             source: one_line(source.trim_end().trim_end_matches('.')),
             needs: one_line(needs.split(". ").next().unwrap_or_default().trim_end().trim_end_matches('.')),
+            example: one_line(example.trim_end().trim_end_matches('.').trim_matches('`')),
             tests: tests.collect(),
         });
     }

@@ -97,7 +97,7 @@ fn tables() -> String {
         let module = file.file_stem().unwrap().to_string_lossy().into_owned();
         let about = text.lines().next().unwrap().trim_start_matches("//! ");
         let _ = writeln!(page, "\n### std.{module}\n\n{about}\n");
-        page += "| function | what it does | paper | reads | tests |\n|---|---|---|---|---|\n";
+        page += "| function | what it does | example | paper | reads | tests |\n|---|---|---|---|---|---|\n";
         for f in library_functions(&text) {
             let reads = if f.needs.is_empty() { "models" } else { &f.needs };
             let mut tests = vec![format!("{} in the file", f.tests.len())];
@@ -105,7 +105,14 @@ fn tables() -> String {
             if !rows.is_empty() {
                 tests.push(format!("golden: {}", rows.join(", ")));
             }
-            let what = [format!("`{}`", f.signature), f.summary, linked(&f.source), reads.to_owned(), tests.join("; ")];
+            let what = [
+                format!("`{}`", f.signature),
+                f.summary,
+                format!("`{}`", f.example),
+                linked(&f.source),
+                reads.to_owned(),
+                tests.join("; "),
+            ];
             let _ = writeln!(page, "| {} |", what.map(|cell| cell.replace('|', "\\|")).join(" | "));
         }
     }

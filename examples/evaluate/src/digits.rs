@@ -19,7 +19,7 @@ pub fn accuracies(data: &SafeTensors, network: &SafeTensors, config: &Value) -> 
         return Err("images and labels differ in number".into());
     }
     let kind = config["model_type"].as_str().unwrap_or_default();
-    let ways: &[(&str, fn(&[u8], usize, usize) -> u8)] = match kind {
+    let ways: &[(&str, Pixel)] = match kind {
         "vit-mini" => &[("plain", plain), ("rot90", turned), ("flip", flipped)],
         _ => &[("plain", plain)],
     };
@@ -36,7 +36,10 @@ pub fn accuracies(data: &SafeTensors, network: &SafeTensors, config: &Value) -> 
     Ok(found)
 }
 
-fn show(image: &[u8], pixel: fn(&[u8], usize, usize) -> u8) -> impl Iterator<Item = u8> + '_ {
+/// What an image shows in a row and a column.
+type Pixel = fn(&[u8], usize, usize) -> u8;
+
+fn show(image: &[u8], pixel: Pixel) -> impl Iterator<Item = u8> + '_ {
     (0..SIDE * SIDE).map(move |i| pixel(image, i / SIDE, i % SIDE))
 }
 
