@@ -260,3 +260,23 @@ fn every_function_is_taken_to_its_limits() {
     }
     assert!(missing.is_empty(), "no call here of {}", missing.join(", "));
 }
+
+/// What has no limit value says so: statistics that no layer can be found from, or of another layer.
+#[test]
+fn statistics_that_do_not_do_are_told() {
+    let folder = Folder::new("limits");
+    write_models(&folder);
+    let recipe = |gram: &str| {
+        format!(
+            "use std.statistics.regmean\nlet base = checkpoint(\"base\")\nlet a = checkpoint(\"near\")\n\
+             save like base {{ \"matrix\" => regmean([base, a], [{gram}, {gram}])  _ => base }} to \"out\"\n"
+        )
+    };
+    let Err(error) = run_text(&folder, &recipe("0 * eye(8)"), &Options::default()) else {
+        panic!("a system without a solution was solved");
+    };
+    assert!(error.message.contains("singular"), "{}", error.message);
+    let analysis = merge_tests::analyse_text(&folder, &recipe("eye(6)"));
+    let codes: Vec<_> = analysis.diagnostics.iter().map(|d| d.code.to_string()).collect();
+    assert_eq!(codes, ["E2003"; 2], "one for each of the two");
+}

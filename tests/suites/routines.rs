@@ -176,7 +176,7 @@ fn git_rebasin_undoes_permutations_that_meet() {
 fn turns_that_nobody_looks_at_do_not_run() {
     let folder = Folder::new("idle");
     let x = Tensor { dtype: DType::F32, shape: vec![1, 1], entries: vec![2.0] };
-    write_checkpoint(&folder.join("a"), [("x", x)].into_iter(), &[]);
+    write_checkpoint(&folder.join("a"), [("x", x)], &[]);
     let recipe = |until: &str| {
         format!(
             "let a = tensors(\"a\")\nsave {{ \"y\": {{\n let (y, _) = fold (y, n) = (a[\"x\"], 0.0) for k in 0..3 until n >= {until} {{\n  \
