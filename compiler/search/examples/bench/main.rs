@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 const TRIALS: usize = 64;
 const SEEDS: u64 = 20;
 
+pub type Score = dyn Fn(&Space, &Assignment) -> f64;
+
 /// A space with a score for each candidate.
 pub struct Problem {
     pub name: &'static str,
     pub space: Space,
-    pub score: Box<dyn Fn(&Space, &Assignment) -> f64>,
+    pub score: Box<Score>,
     /// Has it nothing but reals, so that CMA-ES is at home?
     pub reals: bool,
 }

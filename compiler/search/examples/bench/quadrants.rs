@@ -182,7 +182,7 @@ fn ties(deltas: &[&Array2<f32>], sizes: &[&[f32]], density: f32) -> Array2<f32> 
 }
 
 fn layer(x: &Array2<f32>, weight: &Array2<f32>, bias: &Array2<f32>) -> Array2<f32> {
-    x.dot(&weight.t()) + &bias.row(0)
+    x.dot(&weight.t()) + bias.row(0)
 }
 
 fn norm(mut x: Array2<f32>, model: &Tensors, name: &str) -> Array2<f32> {

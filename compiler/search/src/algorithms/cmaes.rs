@@ -452,10 +452,10 @@ mod tests {
         let half: Vec<f64> = (0..n * n).map(|_| rng.normal()).collect();
         let matrix: Vec<f64> = (0..n * n).map(|e| (0..n).map(|k| half[e / n * n + k] * half[e % n * n + k]).sum()).collect();
         let (values, v) = eigen(&matrix, n);
-        for e in 0..n * n {
+        for (e, entry) in matrix.iter().enumerate() {
             let (i, j) = (e / n, e % n);
             let rebuilt: f64 = (0..n).map(|k| v[i * n + k] * values[k] * v[j * n + k]).sum();
-            assert!((rebuilt - matrix[e]).abs() < 1e-10);
+            assert!((rebuilt - entry).abs() < 1e-10);
         }
     }
 

@@ -70,17 +70,19 @@ pub fn fronts(scores: &[Vec<f64>]) -> Vec<usize> {
 fn crowding(scores: &[Vec<f64>], front: &[usize]) -> Vec<f64> {
     let mut distance = vec![0.0; scores.len()];
     let goals = scores.first().map_or(0, Vec::len);
+    let columns: Vec<Vec<f64>> = (0..goals).map(|goal| scores.iter().map(|s| s[goal]).collect()).collect();
     for number in 0..=front.iter().copied().max().unwrap_or(0) {
         let mut members: Vec<usize> = (0..scores.len()).filter(|i| front[*i] == number).collect();
-        for goal in 0..goals {
-            members.sort_by(|a, b| scores[*a][goal].total_cmp(&scores[*b][goal]));
+        for column in &columns {
+            let of = |i: usize| column[i];
+            members.sort_by(|a, b| of(*a).total_cmp(&of(*b)));
             let (Some(&low), Some(&high)) = (members.first(), members.last()) else { continue };
-            let range = scores[high][goal] - scores[low][goal];
+            let range = of(high) - of(low);
             distance[low] = f64::INFINITY;
             distance[high] = f64::INFINITY;
             if range > 0.0 {
                 for three in members.windows(3) {
-                    distance[three[1]] += (scores[three[2]][goal] - scores[three[0]][goal]) / range;
+                    distance[three[1]] += (of(three[2]) - of(three[0])) / range;
                 }
             }
         }

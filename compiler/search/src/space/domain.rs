@@ -338,7 +338,7 @@ impl fmt::Display for Domain {
 /// Numbers and truth values are written as such, but only where reading gives the same label again.
 fn label_json(label: &str) -> Json {
     match serde_json::from_str::<Json>(label) {
-        Ok(json @ (Json::Number(_) | Json::Bool(_))) if json.to_string() == label => json,
+        Ok(json @ (Json::Number(_) | Json::Bool(_))) if format!("{json}") == label => json,
         _ => json!(label),
     }
 }

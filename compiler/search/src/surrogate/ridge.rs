@@ -40,7 +40,7 @@ impl Ridge {
             if x == 0.0 {
                 return;
             }
-            if 1 + 3 * features.width() <= COLUMNS {
+            if 3 * features.width() < COLUMNS {
                 sparse.push((1 + feature, x));
             } else {
                 // SplitMix64 as a hash.
