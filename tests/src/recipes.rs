@@ -13,7 +13,7 @@ use std::{
 /// The analysis of a recipe written into `folder`, whose checkpoints it sees.
 pub fn analyse_text(folder: &Folder, recipe: &str) -> Analysis {
     let file = folder.write("recipe.merge", recipe);
-    merge_driver::analyse(&Request { file, ..Request::default() }).expect("the recipe was just written")
+    merge_driver::analyse_all(&Request { file, ..Request::default() }).expect("the recipe was just written")
 }
 
 /// Runs a recipe written into `folder`; panics with its diagnostics where it is wrong.

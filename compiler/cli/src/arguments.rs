@@ -51,6 +51,66 @@ pub enum Command {
         #[command(flatten)]
         limits: Limits,
     },
+    /// Show what a recipe leaves open: its decisions, and how many candidates they make
+    Space {
+        file: PathBuf,
+        /// Print this many candidates as files of choices, drawn decision by decision
+        #[arg(long, value_name = "N", conflicts_with_all = ["unrank", "contains", "svg"])]
+        sample: Option<u32>,
+        /// Seed of the drawing
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Draw uniformly from all candidates instead of decision by decision
+        #[arg(long, requires = "sample")]
+        uniform: bool,
+        /// Print the candidate of this number, counted from 0; real numbers have their defaults
+        #[arg(long, value_name = "I", conflicts_with_all = ["contains", "svg"])]
+        unrank: Option<String>,
+        /// Say whether a file of choices is a candidate, and which number it has
+        #[arg(long, value_name = "CHOICES", conflicts_with = "svg")]
+        contains: Option<PathBuf>,
+        /// Print the tree of decisions as a picture
+        #[arg(long)]
+        svg: bool,
+        #[command(flatten)]
+        inputs: Inputs,
+    },
+    /// Search the space of a recipe, as its `search` says
+    Search {
+        file: PathBuf,
+        /// Which search, if the recipe has several
+        #[arg(long)]
+        name: Option<String>,
+        /// Another algorithm than the file names, with its default settings
+        #[arg(long, value_name = "ALGORITHM")]
+        using: Option<String>,
+        /// Another seed than the file names
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Trials in all
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        trials: Option<u64>,
+        /// Trials side by side
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        parallel: Option<u16>,
+        /// Go on with the journal, without losing or repeating a trial
+        #[arg(long)]
+        resume: bool,
+        /// Keep the models of all trials, not only of the best
+        #[arg(long)]
+        keep: bool,
+        /// Write a page about the journal to this file, instead of searching
+        #[arg(long, value_name = "HTML")]
+        report: Option<PathBuf>,
+        #[command(flatten)]
+        inputs: Inputs,
+    },
+    /// Print the recipe of one candidate, in which nothing is open
+    Freeze {
+        file: PathBuf,
+        #[command(flatten)]
+        inputs: Inputs,
+    },
     /// List a checkpoint's tensors, or what differs between two
     Inspect {
         checkpoint: PathBuf,
@@ -82,6 +142,9 @@ pub struct Inputs {
     /// Set a setting of the recipe
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub set: Vec<(String, String)>,
+    /// Take answers to decisions from a JSON file; `--set` goes first
+    #[arg(long = "with", value_name = "CHOICES")]
+    pub with: Option<PathBuf>,
     /// Read a checkpoint from another place than the recipe says
     #[arg(long = "model", value_name = "NAME=PATH", value_parser = name_and_value)]
     pub models: Vec<(String, String)>,

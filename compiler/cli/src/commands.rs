@@ -2,15 +2,16 @@
 
 use crate::{
     arguments::{Command, Format, Inputs, Ir, Limits},
-    render,
+    render, search,
+    space::{self, Show},
 };
 use merge_base::did_you_mean;
-use merge_driver::{Analysis, Request, Stage};
+use merge_driver::{Analysis, Request, Stage, Undecided, search::Flags};
 use merge_runtime::{Error, Options, Summary, checkpoint::Checkpoint, inspect, schema_text};
 use std::path::{Path, PathBuf};
 
-const FINE: u8 = 0;
-const RECIPE_WRONG: u8 = 1;
+pub const FINE: u8 = 0;
+pub const RECIPE_WRONG: u8 = 1;
 const USAGE_WRONG: u8 = 2;
 const WORLD_WRONG: u8 = 3;
 
@@ -21,6 +22,21 @@ pub fn perform(command: Command) -> u8 {
         Command::Run { file, inputs, limits } => run(file, &inputs, &limits),
         Command::Build { file, output, cpu, inputs } => build(file, &output, cpu.as_deref(), &inputs),
         Command::Plan { file, inputs, limits } => plan(file, &inputs, &limits),
+        Command::Space { file, sample, seed, uniform, unrank, contains, svg, inputs } => {
+            let show = match (sample, unrank, contains, svg) {
+                (Some(count), ..) => Show::Sample { count, seed, uniform },
+                (_, Some(number), ..) => Show::Unrank(number),
+                (_, _, Some(file), _) => Show::Contains(file),
+                (_, _, _, true) => Show::Svg,
+                _ => Show::Tree,
+            };
+            space::space(request(file, &inputs, Undecided::First), &show)
+        }
+        Command::Search { file, name, using, seed, trials, parallel, resume, keep, report, inputs } => {
+            let flags = Flags { name, using, seed, trials, parallel: parallel.map(usize::from), resume, keep };
+            search::search(request(file, &inputs, Undecided::First), &flags, report.as_deref())
+        }
+        Command::Freeze { file, inputs } => space::freeze(request(file, &inputs, Undecided::Refused)),
         Command::Inspect { checkpoint, other, schema } => inspect(&checkpoint, other.as_deref(), schema),
         Command::Emit { ir, file, inputs } => emit(ir, file, &inputs),
         Command::Test { files } => test(&files),
@@ -29,14 +45,21 @@ pub fn perform(command: Command) -> u8 {
     done.unwrap_or_else(|error| render::error(&error))
 }
 
-fn analyse(file: PathBuf, inputs: &Inputs) -> Result<Analysis, Error> {
+fn analyse(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Analysis, Error> {
+    merge_driver::analyse(&request(file, inputs, undecided)?)
+}
+
+fn request(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Request, Error> {
     let models = inputs.models.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
-    merge_driver::analyse(&Request { file, set: inputs.set.clone(), models })
+    // The last answer to a decision counts.
+    let mut set = inputs.with.as_deref().map_or(Ok(Vec::new()), merge_driver::read_choices)?;
+    set.extend(inputs.set.iter().cloned());
+    Ok(Request { file, set, models, undecided })
 }
 
 /// The analysis where the recipe has no errors, else the exit code; what it says is printed either way.
-fn sound(file: PathBuf, inputs: &Inputs) -> Result<Result<Analysis, u8>, Error> {
-    let analysis = analyse(file, inputs)?;
+fn sound(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Result<Analysis, u8>, Error> {
+    let analysis = analyse(file, inputs, undecided)?;
     render::human(&analysis.diagnostics, &analysis.sources);
     Ok(match exit_code(&analysis) {
         FINE => Ok(analysis),
@@ -44,7 +67,7 @@ fn sound(file: PathBuf, inputs: &Inputs) -> Result<Result<Analysis, u8>, Error> 
     })
 }
 
-fn exit_code(analysis: &Analysis) -> u8 {
+pub fn exit_code(analysis: &Analysis) -> u8 {
     match analysis.has_errors() {
         false => FINE,
         true if analysis.only_the_world_is_wrong() => WORLD_WRONG,
@@ -55,7 +78,8 @@ fn exit_code(analysis: &Analysis) -> u8 {
 fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error> {
     let mut code = FINE;
     for file in files {
-        let analysis = match analyse(file.clone(), inputs) {
+        let all = request(file.clone(), inputs, Undecided::First).and_then(|r| merge_driver::analyse_all(&r));
+        let analysis = match all {
             Ok(analysis) => analysis,
             // The other files are still worth checking.
             Err(error) => {
@@ -73,7 +97,7 @@ fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error
 }
 
 fn run(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs)? {
+    let analysis = match sound(file, inputs, Undecided::Refused)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
@@ -103,7 +127,7 @@ fn print_summary(summary: &Summary) {
 }
 
 fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs)? {
+    let analysis = match sound(file, inputs, Undecided::Refused)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
@@ -123,7 +147,7 @@ fn is_no_program(path: &Path) -> bool {
 }
 
 fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs)? {
+    let analysis = match sound(file, inputs, Undecided::First)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
@@ -154,7 +178,7 @@ fn emit(ir: Ir, file: PathBuf, inputs: &Inputs) -> Result<u8, Error> {
         Ir::Llvm => Stage::Llvm,
         Ir::Asm => Stage::Asm,
     };
-    let analysis = analyse(file, inputs)?;
+    let analysis = analyse(file, inputs, Undecided::First)?;
     render::human(&analysis.diagnostics, &analysis.sources);
     match merge_driver::emit(&analysis, stage)? {
         Some(text) => print!("{text}"),
@@ -166,7 +190,7 @@ fn emit(ir: Ir, file: PathBuf, inputs: &Inputs) -> Result<u8, Error> {
 fn test(files: &[PathBuf]) -> Result<u8, Error> {
     let (mut passed, mut failed) = (0, 0);
     for file in files {
-        let analysis = match sound(file.clone(), &Inputs::default())? {
+        let analysis = match sound(file.clone(), &Inputs::default(), Undecided::First)? {
             Ok(analysis) => analysis,
             Err(code) => return Ok(code),
         };

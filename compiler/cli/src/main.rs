@@ -8,6 +8,8 @@
 mod arguments;
 mod commands;
 mod render;
+mod search;
+mod space;
 
 use clap::Parser;
 use std::process::ExitCode;

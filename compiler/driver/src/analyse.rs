@@ -1,14 +1,15 @@
 //! Takes a recipe through the front end and the planner and collects every diagnostic.
 
-use crate::{modules::FileModules, schemas::Headers};
+use crate::{modules::FileModules, schemas::Headers, space::Checks};
 use merge_abi::Recipe;
 use merge_base::{Diagnostic, FileId, Sources};
 use merge_grammar::ast;
 use merge_opt::Compiled;
 use merge_runtime::Error;
-use merge_sema::{Answers, Elaborated, hir};
+use merge_sema::space::Answer;
+use merge_sema::{Answers, Elaborated, Undecided, hir};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ pub struct Request {
     pub set: Vec<(String, String)>,
     /// `--model name=PATH`.
     pub models: Vec<(String, PathBuf)>,
+    /// What becomes of decisions that nothing answers.
+    pub undecided: Undecided,
 }
 
 /// A recipe after all stages that it survived.
@@ -50,53 +53,154 @@ impl Analysis {
     }
 }
 
+/// A recipe with its names resolved, which can be elaborated again and again with other answers.
+pub(crate) struct Front {
+    pub sources: Sources,
+    pub entry: FileId,
+    pub ast: ast::File,
+    pub hir: hir::Program,
+    /// Of parsing and names.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Headers, each read once.
+    pub headers: Headers,
+    file: PathBuf,
+    answers: Answers,
+    /// The recipe's folder.
+    absolute: PathBuf,
+}
+
+impl Front {
+    /// Parses the recipe and the files it uses and resolves names.
+    ///
+    /// # Errors
+    /// Only where the recipe's own file cannot be read.
+    pub fn read(request: &Request) -> Result<Front, Error> {
+        let text = read_recipe(&request.file)?;
+        let folder = request.file.parent().map(Path::to_owned).unwrap_or_default();
+        let mut sources = Sources::default();
+        let entry = sources.add(request.file.display().to_string(), text);
+        let (ast, mut diagnostics) = merge_grammar::parse(entry, &sources.get(entry).text);
+
+        let mut modules =
+            FileModules { sources: &mut sources, folder: folder.clone(), diagnostics: Vec::new(), known: HashMap::new() };
+        let (hir, found) = merge_sema::resolve(entry, &ast, &mut modules);
+        diagnostics.append(&mut modules.diagnostics);
+        // What could not be parsed may well use a name that seems unused.
+        let unparsed = diagnostics.iter().any(Diagnostic::is_error);
+        diagnostics.extend(found.into_iter().filter(|d| !unparsed || d.is_error()));
+
+        // Messages show paths as the user would write them; the plan has absolute ones.
+        let absolute = std::path::absolute(&folder).unwrap_or(folder.clone());
+        let headers = Headers { folder, known: HashMap::new(), without_weights: false };
+        let answers = Answers {
+            set: request.set.clone(),
+            models: absolute_models(&request.models),
+            undecided: request.undecided,
+            ..Answers::default()
+        };
+        Ok(Front { sources, entry, ast, hir, diagnostics, headers, file: request.file.clone(), answers, absolute })
+    }
+
+    /// The graph of the recipe with these answers, which go before those of the request.
+    pub fn elaborate(&mut self, assigned: &BTreeMap<String, Answer>, watch: bool) -> Elaborated {
+        let assigned = assigned.iter().map(|(id, a)| (id.clone(), a.clone())).collect();
+        let answers = Answers { assigned, watch, ..self.answers.clone() };
+        let mut elaborated = merge_sema::elaborate(&self.hir, &self.sources, &mut self.headers, &answers);
+        for checkpoint in &mut elaborated.graph.checkpoints {
+            checkpoint.path = self.absolute.join(&checkpoint.path).display().to_string();
+        }
+        for output in &mut elaborated.graph.outputs {
+            output.path = self.absolute.join(&output.path).display().to_string();
+        }
+        elaborated
+    }
+
+    /// Saves the model of this search, in place of what the recipe saves.
+    pub fn search(&mut self, name: &str) {
+        self.answers.search = Some(name.to_owned());
+    }
+
+    /// [`Front::elaborate`] that watches what depends on decisions.
+    pub fn watch(&mut self, assigned: &BTreeMap<String, Answer>) -> Elaborated {
+        self.elaborate(assigned, true)
+    }
+
+    /// The plan of a graph.
+    pub fn plan(&self, elaborated: &Elaborated) -> Compiled {
+        let recipe = Recipe {
+            name: self.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            text: self.sources.get(self.entry).text.clone(),
+            structural: elaborated.graph.structural.clone(),
+        };
+        merge_opt::compile(&elaborated.graph, recipe)
+    }
+}
+
 /// Parses, resolves, elaborates and plans the recipe in `request.file`.
 ///
 /// # Errors
 /// Only where the recipe's own file cannot be read.
 pub fn analyse(request: &Request) -> Result<Analysis, Error> {
-    let text = read_recipe(&request.file)?;
-    let folder = request.file.parent().map(Path::to_owned).unwrap_or_default();
-    let mut sources = Sources::default();
-    let entry = sources.add(request.file.display().to_string(), text);
-    let (ast, mut diagnostics) = merge_grammar::parse(entry, &sources.get(entry).text);
-
-    let mut modules =
-        FileModules { sources: &mut sources, folder: folder.clone(), diagnostics: Vec::new(), known: HashMap::new() };
-    let (hir, found) = merge_sema::resolve(entry, &ast, &mut modules);
-    diagnostics.append(&mut modules.diagnostics);
-    // What could not be parsed may well use a name that seems unused.
-    let unparsed = diagnostics.iter().any(Diagnostic::is_error);
-    diagnostics.extend(found.into_iter().filter(|d| !unparsed || d.is_error()));
-
-    // Messages show paths as the user would write them; the plan has absolute ones.
-    let absolute = std::path::absolute(&folder).unwrap_or(folder.clone());
-    let mut headers = Headers { folder, known: HashMap::new(), without_weights: false };
-    let answers = Answers { set: request.set.clone(), models: absolute_models(&request.models) };
-    let mut elaborated = merge_sema::elaborate(&hir, &sources, &mut headers, &answers);
+    let mut front = Front::read(request)?;
+    let mut diagnostics = std::mem::take(&mut front.diagnostics);
+    diagnostics.extend(crate::search::check(&front.hir));
+    let mut elaborated = front.elaborate(&BTreeMap::new(), false);
+    let open = |d: &merge_sema::space::Decision| d.default.is_none();
+    if request.undecided == Undecided::First && excluded(&elaborated.diagnostics) && elaborated.decisions.iter().any(open) {
+        // Nobody chose this candidate: look at one that the conditions allow, if there is one.
+        let explored = crate::space::explore(&mut front, Checks::Left)?;
+        match explored.space.as_ref().and_then(|space| Some((space, space.defaults().or(space.unrank(&0u8.into()))?))) {
+            Some((space, candidate)) => {
+                let answers = crate::space::answers(space, &candidate, &explored.domains);
+                elaborated = front.elaborate(&answers, false);
+            }
+            None => {
+                elaborated.diagnostics.retain(|d| d.code != merge_sema::codes::types::REQUIRES_FAILED);
+                diagnostics.extend(explored.diagnostics);
+            }
+        }
+    }
     diagnostics.append(&mut elaborated.diagnostics);
-    for checkpoint in &mut elaborated.graph.checkpoints {
-        checkpoint.path = absolute.join(&checkpoint.path).display().to_string();
-    }
-    for output in &mut elaborated.graph.outputs {
-        output.path = absolute.join(&output.path).display().to_string();
-    }
-
     let mut compiled = None;
     if !diagnostics.iter().any(Diagnostic::is_error) {
-        let recipe = Recipe {
-            name: request.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-            text: sources.get(entry).text.clone(),
-            structural: elaborated.graph.structural.clone(),
-        };
-        let mut planned = merge_opt::compile(&elaborated.graph, recipe);
+        let mut planned = front.plan(&elaborated);
         diagnostics.append(&mut planned.diagnostics);
         compiled = (!diagnostics.iter().any(Diagnostic::is_error)).then_some(planned);
     }
+    let diagnostics = in_order(diagnostics);
+    let Front { sources, entry, ast, hir, headers, .. } = front;
+    Ok(Analysis { sources, entry, ast, hir, elaborated, compiled, diagnostics, without_weights: headers.without_weights })
+}
+
+/// Whether all that is wrong is that a `requires` does not hold.
+fn excluded(diagnostics: &[Diagnostic]) -> bool {
+    let mut errors = diagnostics.iter().filter(|d| d.is_error()).peekable();
+    errors.peek().is_some() && errors.all(|d| d.code == merge_sema::codes::types::REQUIRES_FAILED)
+}
+
+/// Each diagnostic once, in the order of the text.
+pub(crate) fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut seen = HashSet::new();
     diagnostics.retain(|d| seen.insert(d.clone()));
     diagnostics.sort_by_key(|d| d.primary_span().map(|s| (s.file, s.start, s.end)));
-    Ok(Analysis { sources, entry, ast, hir, elaborated, compiled, diagnostics, without_weights: headers.without_weights })
+    diagnostics
+}
+
+/// Analyses a recipe and then looks at every value of its decisions: what `mergec check` does.
+///
+/// # Errors
+/// As [`analyse`].
+pub fn analyse_all(request: &Request) -> Result<Analysis, Error> {
+    let mut analysis = analyse(request)?;
+    let several = |d: &merge_sema::space::Decision| d.structural;
+    if analysis.has_errors() || !analysis.elaborated.decisions.iter().any(several) {
+        return Ok(analysis);
+    }
+    let mut front = Front::read(request)?;
+    let explored = crate::space::explore(&mut front, Checks::Tried)?;
+    analysis.diagnostics.extend(explored.diagnostics);
+    analysis.diagnostics = in_order(analysis.diagnostics);
+    Ok(analysis)
 }
 
 /// Paths given on the command line count from the working folder, those in a recipe from the recipe's.

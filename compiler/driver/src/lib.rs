@@ -8,18 +8,27 @@
 
 mod analyse;
 mod build;
+mod choices;
 mod describe;
 mod embedded;
 mod execute;
+mod freeze;
 mod modules;
 mod schemas;
+pub mod search;
+mod sites;
+pub mod space;
 mod stages;
 mod tests_in_recipes;
 
-pub use analyse::{Analysis, Request, analyse};
+pub use analyse::{Analysis, Request, analyse, analyse_all};
 pub use build::build;
+pub use choices::{parse_choices, read_choices};
 pub use describe::describe_plan;
 pub use embedded::{error_page, error_pages, library};
 pub use execute::run;
+pub use freeze::freeze;
 pub use stages::{Stage, emit};
 pub use tests_in_recipes::{TestResult, run_tests};
+
+pub use merge_sema::Undecided;

@@ -7,6 +7,7 @@
 //! Not here: types and shapes (those are found by elaboration against the checkpoints' headers).
 
 mod print;
+pub mod walk;
 
 pub use print::print_hir;
 
@@ -47,7 +48,7 @@ pub enum Item {
     Let(Let),
     Choose(Choose),
     Save(Save),
-    Search { target: Expr, span: Span },
+    Search(Box<Search>),
     Test(Test),
 }
 
@@ -120,6 +121,40 @@ pub struct Save {
     pub settings: Vec<Setting>,
     pub clauses: Vec<For>,
     pub span: Span,
+}
+
+/// `search NAME { .. }`. Its settings are plain data: nothing of the recipe is computed for them.
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub name: String,
+    pub name_span: Span,
+    /// The model, saved under its own name, as a trial does it; none for a function.
+    pub save: Option<Save>,
+    /// The function, a network.
+    pub network: Option<FnId>,
+    pub settings: Vec<SearchSetting>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub struct SearchSetting {
+    pub key: String,
+    pub key_span: Span,
+    pub value: Plain,
+    pub span: Span,
+}
+
+/// A value that is written out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plain {
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Str(String),
+    Word(String),
+    List(Vec<Plain>),
+    /// `mcts(seed: 7)`: the name, then arguments with theirs.
+    Call(String, Vec<(Option<String>, Plain)>),
 }
 
 #[derive(Clone, Debug)]

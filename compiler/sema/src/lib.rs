@@ -10,8 +10,7 @@
 //! Invariants: no IO (headers come through [`schema::Checkpoints`]); both steps return a result *and*
 //! diagnostics; an error is said once, and what depends on it is poison and stays silent.
 //!
-//! Not here: search spaces (`choose` without a default, `search`), `new` tensors. They are answered
-//! by a diagnostic.
+//! Not here: `search`, `new` tensors. They are answered by a diagnostic.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -24,8 +23,9 @@ pub mod pattern;
 pub mod primitives;
 pub mod resolve;
 pub mod schema;
+pub mod space;
 pub mod value;
 
-pub use elaborate::{Answers, Elaborated, RuleShare, TestCase, elaborate};
+pub use elaborate::{Answers, Elaborated, RuleShare, TestCase, Undecided, elaborate};
 pub use resolve::{ModuleMissing, Modules, NoModules, resolve};
 pub use schema::{Checkpoints, OpenError, Schema, TensorInfo};

@@ -8,6 +8,7 @@
 //! | E25xx | primitives | `primitives.rs` |
 //! | E3xxx | models, rules, files, settings and `save` | `models.rs` |
 //! | E33xx, W33xx | adapters | `adapters.rs` |
+//! | E3104, E34xx | spaces of decisions, searches | `spaces.rs` |
 //! | E4xxx | what the language has but this compiler does not do yet | `absent.rs` |
 
 pub mod absent;
@@ -16,11 +17,13 @@ pub mod degrees;
 pub mod models;
 pub mod names;
 pub mod primitives;
+pub mod spaces;
 pub mod types;
 
 use merge_base::Code;
 
-const FILES: [&[Code]; 7] = [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, adapters::ALL, absent::ALL];
+const FILES: [&[Code]; 8] =
+    [names::ALL, types::ALL, degrees::ALL, primitives::ALL, models::ALL, adapters::ALL, spaces::ALL, absent::ALL];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

@@ -18,6 +18,10 @@ pub const NAME_TWICE: Code = Code("E3006");
 pub const EMPTY_MODEL: Code = Code("E3007");
 /// A setting that cannot have the value it is given: its default, `--set`, or a name the recipe does not know.
 pub const BAD_ANSWER: Code = Code("E3101");
+/// A decision without a default that nothing answers, in a recipe that is run.
+pub const OPEN_DECISION: Code = Code("E3102");
+/// A key behind `per` that has no text.
+pub const BAD_KEY: Code = Code("E3103");
 /// Something that cannot be saved.
 pub const CANNOT_SAVE: Code = Code("E3201");
 /// A key of `save { … }` that does not exist, or a value it cannot have.
@@ -37,6 +41,8 @@ pub const ALL: &[Code] = &[
     NAME_TWICE,
     EMPTY_MODEL,
     BAD_ANSWER,
+    OPEN_DECISION,
+    BAD_KEY,
     CANNOT_SAVE,
     BAD_SAVE_SETTING,
     SAVED_TWICE,

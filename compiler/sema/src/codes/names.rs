@@ -62,14 +62,6 @@ pub const AMBIGUOUS_CAPTURE: Code = Code("E1305");
 
 /// A primitive that this version does not have yet.
 pub const PRIMITIVE_LATER: Code = Code("E1901");
-/// A decision without a default.
-pub const OPEN_CHOICE_LATER: Code = Code("E1902");
-/// A decision between named arms.
-pub const ARMS_LATER: Code = Code("E1903");
-/// A decision for each value of a key.
-pub const PER_LATER: Code = Code("E1904");
-/// `search`.
-pub const SEARCH_LATER: Code = Code("E1905");
 /// `new` tensors.
 pub const NEW_LATER: Code = Code("E1906");
 /// A rule that replaces a module.
@@ -105,10 +97,6 @@ pub const ALL: &[Code] = &[
     NOT_COVERED,
     AMBIGUOUS_CAPTURE,
     PRIMITIVE_LATER,
-    OPEN_CHOICE_LATER,
-    ARMS_LATER,
-    PER_LATER,
-    SEARCH_LATER,
     NEW_LATER,
     MODULE_RULE_LATER,
 ];

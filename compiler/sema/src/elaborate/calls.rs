@@ -96,7 +96,11 @@ impl<'p> Cx<'p> {
 
     pub(super) fn evaluate(&mut self, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
         args.iter()
-            .map(|a| Argument { value: self.expr(&a.value, frame), span: a.value.span, parts: parts_of(&a.value) })
+            .map(|a| {
+                let (value, taint) = self.apart_expr(&a.value, frame);
+                self.note_argument(a.value.span, taint);
+                Argument { value, span: a.value.span, parts: parts_of(&a.value) }
+            })
             .collect()
     }
 
@@ -225,7 +229,9 @@ impl<'p> Cx<'p> {
         let Ok(()) = self.bind_parameters(f, args, Some(&site), span, &mut frame) else { return Value::Poison };
         let caller = self.calls.replace(site);
         self.path.push(f.name.clone());
-        let value = self.body(f, &mut frame);
+        let (value, taint) = self.apart(|cx| cx.body(f, &mut frame));
+        let taint = if self.watch.is_some() { self.result_taint(f, &mut frame, taint) } else { taint };
+        self.read(taint);
         self.path.pop();
         self.calls = caller;
         value
@@ -244,6 +250,18 @@ impl<'p> Cx<'p> {
             _ => f.body.span,
         };
         self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame)
+    }
+
+    /// Checks the condition of a `let`; while decisions are watched, it only excludes what does not hold.
+    pub(super) fn require_of_let(&mut self, condition: &'p Expr, frame: &mut Frame) {
+        if self.watch.is_none() {
+            self.require(condition, "this `let`", frame);
+            return;
+        }
+        let (value, taint) = self.apart_expr(condition, frame);
+        if !self.watch_condition(&value, taint, condition.span) && !value.is_poison() {
+            self.require(condition, "this `let`", frame);
+        }
     }
 
     /// Checks a condition; false where it fails. What depends on settings is also tried before each run.

@@ -1,276 +1,324 @@
-//! Settings: `choose` with a default, and what `--set` and `--model` say about them.
+//! `choose`: which decision it is, what it is answered with, and what that gives.
+//!
+//! A decision is known by its path through lets, calls and arms, with its keys: the captures and loop variables around it, or
+//! inside an arm those of the arm's own decision, or what `per` says instead of all of them.
 
 use super::context::Cx;
+use super::domains::{Offer, Values};
 use super::expressions::Frame;
-use super::types::show_range;
 use crate::codes::{models as codes, names};
 use crate::degree::{Degree, Frac};
-use crate::hir::{Callee, Choose, Domain, Expr, ExprKind};
-use crate::value::{RangeVal, Reported, TensorVal, Value};
+use crate::hir::{Choose, Domain as Written, Expr, ExprKind, StrPart, Tail};
+use crate::space::{Answer, Decision, Domain, Taint, normalised};
+use crate::value::{Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, Setting, SettingId};
 use merge_base::{Diagnostic, Span, did_you_mean, list_names};
 use merge_ir::tir::Op;
 use std::rc::Rc;
 
-/// What a setting may be.
-enum Choices {
-    /// A launch scalar; both ends are allowed.
-    Real(f64, f64),
-    /// A launch scalar that is one of these.
-    Reals(Vec<f64>),
-    Ints(i64, i64),
-    /// The members of a list, with the text `--set` knows them by.
-    Members(Vec<(String, Value)>),
+/// What becomes of a decision without a default that nobody answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undecided {
+    /// Its first value stands for all: the recipe is looked at, not run.
+    #[default]
+    First,
+    /// An error that names it.
+    Refused,
+}
+
+/// A decision that was made, and how it was reached.
+pub(super) struct Decided {
+    pub decision: Decision,
+    /// The calls around, outermost last.
+    chain: Vec<Span>,
+    /// Launch scalars are made once.
+    value: Option<Value>,
 }
 
 impl<'p> Cx<'p> {
     pub(super) fn choose(&mut self, c: &'p Choose, frame: &mut Frame) -> Value {
-        if let Some(per) = &c.per {
-            return self.not_there_yet("`per`", "leave it out: one decision for all", per.span);
+        if self.symbolic {
+            return self.symbolic_choice(c, frame);
         }
-        let domain = match &c.domain {
-            Domain::In(domain) => domain,
-            Domain::Arms(_) => {
-                return self.not_there_yet(
-                    "`choose` with arms",
-                    "write the arm you want in its place, or choose an int and use `if`",
-                    c.name_span,
-                );
+        self.choose_checked(c, frame).into()
+    }
+
+    fn choose_checked(&mut self, c: &'p Choose, frame: &mut Frame) -> Result<Value, Reported> {
+        // What the key and the domain depend on.
+        let mut own = Taint::NONE;
+        let keys = match &c.per {
+            None => self.keys.clone(),
+            Some(per) => {
+                let (value, taint) = self.apart_expr(per, frame);
+                own = taint;
+                self.per_keys(&value, per.span)?
             }
         };
-        let Some(default) = &c.default else {
-            return self.not_there_yet(
-                "`choose` without a default",
-                "give it one, which `--set` can change: `choose t in 0.0..=1.0 = 0.5`",
-                c.name_span,
-            );
+        let id = self.decision_id(&c.name, &keys, c.per.is_some());
+        let offer = match &c.domain {
+            Written::In(domain) => {
+                let mut offer = Err(Reported);
+                let (_, taint) = self.apart(|cx| {
+                    offer = cx.offer(domain, frame);
+                    Value::Bool(true)
+                });
+                own = self.union(own, taint);
+                offer?
+            }
+            Written::Arms(arms) => {
+                let labels = arms.iter().map(|(name, ..)| name.clone()).collect();
+                Offer { domain: Domain::Members { labels, ordered: false }, values: Values::Own }
+            }
         };
-        let id = self.decision_id(&c.name);
-        if self.symbolic {
-            // A function is tried for any value: a number is an atom, anything else its default.
-            let value = self.expr(default, frame);
-            return match &value {
-                Value::Tensor(_) => self.symbolic_scalar(&c.name, c.span).into(),
-                _ => value,
-            };
+        let index = self.decided_index(c, &id, &offer, frame)?;
+        self.watch_decision(index, own);
+        let taint = self.taint_of_decision(index);
+        self.select_by(taint);
+        let answer = self.decided[index].decision.answer.clone();
+        if let (Written::Arms(arms), Answer::Member(i)) = (&c.domain, &answer) {
+            let decides = self.watch.is_some() && arms.iter().any(|(_, _, e)| self.decides(e));
+            return Ok(self.under(taint, decides, |cx| cx.arm(&arms[*i], &c.name, &keys, frame)));
         }
-        if let Some((_, value)) = self.chosen.iter().find(|(k, _)| *k == (c.span, id.clone())) {
-            return value.clone();
+        if let Some(value) = &self.decided[index].value {
+            return Ok(value.clone());
         }
-        if let Some(((other, _), _)) = self.chosen.iter().find(|((_, known), _)| *known == id) {
-            // One `--set` would answer both.
-            let d = Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "again here")
-                .label(*other, "first here")
-                .help("give one of them another name, or decide once: `choose` as a statement, and use its name");
-            self.report(d);
-            return Value::Poison;
+        let value = self.answered_value(&id, &offer, &answer, c.span)?;
+        if !self.decided[index].decision.structural {
+            self.decided[index].value = Some(value.clone());
         }
-        let value: Value = self.decide(c, &id, domain, default, frame).into();
-        self.chosen.push(((c.span, id), value.clone()));
+        Ok(value)
+    }
+
+    /// The value of an arm, inside which decisions have its name in their paths, and the decision's keys.
+    fn arm(&mut self, (arm, _, value): &'p (String, Span, Expr), name: &str, keys: &[String], frame: &mut Frame) -> Value {
+        let outer = std::mem::take(&mut self.keys);
+        self.path.push(with_keys(name, keys));
+        self.path.push(arm.clone());
+        let value = self.expr(value, frame);
+        self.path.truncate(self.path.len() - 2);
+        self.keys = outer;
         value
     }
 
-    /// The path through lets and calls, then the captures and loop variables around.
-    fn decision_id(&self, name: &str) -> String {
-        let mut id = self.path.join(".");
-        if !id.is_empty() {
-            id.push('.');
+    /// The decision of this id: made now, or known from where it was reached before.
+    fn decided_index(&mut self, c: &'p Choose, id: &str, offer: &Offer, frame: &mut Frame) -> Result<usize, Reported> {
+        let mut chain = Vec::new();
+        let mut site = self.calls.as_deref();
+        while let Some(s) = site {
+            chain.push(s.span);
+            site = s.caller.as_deref();
         }
-        id.push_str(name);
-        if !self.keys.is_empty() {
-            id.push_str(&format!("[{}]", self.keys.join(",")));
+        if let Some(&index) = self.decided_by_id.get(id) {
+            let known = &self.decided[index];
+            if known.decision.span == c.span && known.chain == chain {
+                if known.decision.domain != offer.domain {
+                    let (first, here) = (known.decision.domain.describe(), offer.domain.describe());
+                    let message = format!("the decision `{id}` is asked twice, with two domains");
+                    let d = Diagnostic::new(codes::BAD_ANSWER, message, c.name_span, "")
+                        .note(format!("once it must be {first}, and once {here}"))
+                        .help("give each its own key: `per` with what the domain depends on");
+                    return Err(self.report(d));
+                }
+                return Ok(index);
+            }
+            // One `--set` would answer both.
+            let mut d =
+                Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "again here");
+            if known.decision.span == c.span {
+                // One place, reached by two calls.
+                let differ = known.chain.iter().rev().zip(chain.iter().rev()).find(|(a, b)| a != b);
+                d = Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "");
+                if let Some((a, b)) = differ {
+                    d = d.label(*a, "reached by this call").label(*b, "and by this one");
+                }
+                d = d.help("give one of the calls a name, which becomes part of the path: `let second = …`");
+            } else {
+                d = d.label(known.decision.span, "first here").help(
+                    "give one of them another name, or a `let` of its own around it, or decide once: `choose` as a statement",
+                );
+            }
+            return Err(self.report(d));
         }
-        id
+        let default = match c.default.as_ref().and_then(|e| in_table(e, id)) {
+            None => None,
+            Some(e) => Some(self.default_of(c, id, offer, e, frame)?),
+        };
+        let answer = self.answer_of(c, id, &offer.domain, default.as_ref())?;
+        let structural = !matches!(
+            (&offer.domain, &offer.values),
+            (Domain::Real { .. } | Domain::Simplex { .. }, _) | (_, Values::Numbers(_))
+        );
+        if structural {
+            self.graph.structural.push((id.to_string(), offer.domain.text(&answer)));
+        }
+        let decision = Decision { id: id.to_string(), span: c.span, domain: offer.domain.clone(), default, answer, structural };
+        self.decided.push(Decided { decision, chain, value: None });
+        self.decided_by_id.insert(id.to_string(), self.decided.len() - 1);
+        Ok(self.decided.len() - 1)
     }
 
-    fn decide(
+    /// The default, where an arm may be named by its bare word.
+    fn default_of(
         &mut self,
         c: &'p Choose,
         id: &str,
-        domain: &'p Expr,
+        offer: &Offer,
         default: &'p Expr,
         frame: &mut Frame,
-    ) -> Result<Value, Reported> {
-        self.decisions.push(id.to_string());
-        let choices = self.choices(domain, frame)?;
-        let value = self.expr(default, frame);
-        let answer = self.answers.set.iter().rev().find(|(n, _)| n == id).map(|(_, text)| text.clone());
-        match choices {
-            Choices::Real(low, high) => {
-                let number = match &answer {
-                    Some(text) => self.answered(text.trim().parse::<f64>().ok(), id, text, "a number", c.name_span)?,
-                    None => self.known_number(&value, default.span)?,
-                };
-                if !(low..=high).contains(&number) {
-                    return Err(self.outside(id, answer.as_deref(), &format!("in {low}..={high}"), c, default.span));
-                }
-                Ok(self.setting(id, number, Some((low, high)), c.span).into())
-            }
-            Choices::Reals(allowed) => {
-                let number = match &answer {
-                    Some(text) => self.answered(text.trim().parse::<f64>().ok(), id, text, "a number", c.name_span)?,
-                    None => self.known_number(&value, default.span)?,
-                };
-                if !allowed.contains(&number) {
-                    let listed: Vec<String> = allowed.iter().map(f64::to_string).collect();
-                    return Err(self.outside(
-                        id,
-                        answer.as_deref(),
-                        &format!("one of {}", list_names(&listed, 8)),
-                        c,
-                        default.span,
-                    ));
-                }
-                let ends = allowed.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
-                let scalar = self.setting(id, number, Some(ends), c.span);
-                self.one_of(&scalar, &allowed, id, c.span)?;
-                Ok(scalar.into())
-            }
-            Choices::Ints(low, high) => {
-                let number = match (&answer, &value) {
-                    (Some(text), _) => self.answered(text.trim().parse::<i64>().ok(), id, text, "an int", c.name_span)?,
-                    (None, Value::Int(i)) => *i,
-                    (None, Value::Poison) => return Err(Reported),
-                    (None, other) => {
-                        let message = format!("`{id}` is an int, and its default is {}", other.kind());
-                        return Err(self.error(codes::BAD_ANSWER, message, default.span, ""));
-                    }
-                };
-                if !(low..=high).contains(&number) {
-                    return Err(self.outside(id, answer.as_deref(), &format!("in {low}..={high}"), c, default.span));
-                }
-                self.graph.structural.push((id.to_string(), number.to_string()));
-                Ok(Value::Int(number))
-            }
-            Choices::Members(members) => {
-                let found = match &answer {
-                    Some(text) => {
-                        // A string may be written as in the recipe, with its quotes.
-                        let text = text.trim();
-                        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-                        let fits = |(t, value): &(String, Value)| {
-                            t == text || matches!(value, Value::Str(s) if bare.is_some_and(|b| **s == *b))
-                        };
-                        members.iter().position(fits)
-                    }
-                    None => {
-                        let text = self.member_text(default, &value);
-                        members.iter().position(|(t, _)| *t == text)
-                    }
-                };
-                let Some(found) = found else {
-                    let texts: Vec<&String> = members.iter().map(|m| &m.0).collect();
-                    return Err(self.outside(
-                        id,
-                        answer.as_deref(),
-                        &format!("one of {}", list_names(&texts, 8)),
-                        c,
-                        default.span,
-                    ));
-                };
-                let (text, value) = members[found].clone();
-                self.graph.structural.push((id.to_string(), text));
-                Ok(value)
-            }
-        }
-    }
-
-    fn choices(&mut self, domain: &'p Expr, frame: &mut Frame) -> Result<Choices, Reported> {
-        if let ExprKind::Call { callee: Callee::Primitive("log"), args, .. } = &domain.kind
-            && let [low, high] = args.as_slice()
+    ) -> Result<Answer, Reported> {
+        if let (Written::Arms(arms), ExprKind::Word(word)) = (&c.domain, &default.kind)
+            && let Some(place) = arms.iter().position(|(name, ..)| name == word)
         {
-            let (low_value, high_value) = (self.expr(&low.value, frame), self.expr(&high.value, frame));
-            let low = self.known_number(&low_value, low.value.span)?;
-            let high = self.known_number(&high_value, high.value.span)?;
-            return self.real_choices(low, high, domain.span);
+            return Ok(Answer::Member(place));
         }
-        let value = self.expr(domain, frame);
-        match &value {
-            Value::Poison => Err(Reported),
-            Value::Range(r) => match (&r.start, &r.end) {
-                (Some(Value::Int(a)), Some(Value::Int(b))) => {
-                    let high = if r.inclusive { *b } else { b.saturating_sub(1) };
-                    if *a > high {
-                        return Err(self.empty_domain(domain.span));
-                    }
-                    Ok(Choices::Ints(*a, high))
-                }
-                (Some(a), Some(b)) => {
-                    let low = self.known_number(a, domain.span)?;
-                    let high = self.known_number(b, domain.span)?;
-                    self.real_choices(low, if r.inclusive { high } else { high.next_down() }, domain.span)
-                }
-                _ => Err(self.error(codes::BAD_ANSWER, "a range to choose from has two ends", domain.span, "")),
-            },
-            Value::List(l) if l.is_empty() => Err(self.empty_domain(domain.span)),
-            Value::List(l) => {
-                if l.iter().any(Value::is_poison) {
-                    return Err(Reported);
-                }
-                let is_number = |v: &Value| matches!(v, Value::Tensor(t) if self.is_scalar(t) && self.launch_value(t).is_some());
-                if l.iter().any(&is_number) && l.iter().all(|v| matches!(v, Value::Int(_)) || is_number(v)) {
-                    let numbers: Result<Vec<f64>, Reported> = l.iter().map(|v| self.known_number(v, domain.span)).collect();
-                    return Ok(Choices::Reals(numbers?));
-                }
-                let written: Vec<Option<&'p Expr>> = match &domain.kind {
-                    ExprKind::List(parts) => parts.iter().map(Some).collect(),
-                    _ => vec![None; l.len()],
-                };
-                let mut members = Vec::with_capacity(l.len());
-                for (i, (value, written)) in l.iter().zip(written).enumerate() {
-                    let text = match written {
-                        Some(e) => self.member_text(e, value),
-                        None => static_text(value).unwrap_or_else(|| i.to_string()),
+        self.default_answer(offer, id, default, frame)
+    }
+
+    /// What the command line, the search or the recipe says.
+    fn answer_of(&mut self, c: &Choose, id: &str, domain: &Domain, default: Option<&Answer>) -> Result<Answer, Reported> {
+        if let Some(answer) = self.answers.assigned.get(id)
+            && domain.holds(answer)
+        {
+            return Ok(answer.clone());
+        }
+        if let Some(text) = self.given.get(&normalised(id)).cloned() {
+            self.used.insert(normalised(id));
+            return match domain.parse(&text) {
+                Some(answer) => Ok(answer),
+                None => {
+                    let wanted = match domain {
+                        Domain::Int { .. } if text.trim().parse::<i64>().is_err() => "an int is wanted".to_string(),
+                        Domain::Real { .. } if text.trim().parse::<f64>().is_err() => "a number is wanted".to_string(),
+                        _ => format!("it must be {}", domain.describe()),
                     };
-                    members.push((text, value.clone()));
+                    let message = format!("`--set {id}={text}`: {wanted}");
+                    Err(self.error(codes::BAD_ANSWER, message, c.name_span, "declared here"))
                 }
-                Ok(Choices::Members(members))
+            };
+        }
+        if let Some(default) = default {
+            return Ok(default.clone());
+        }
+        if self.answers.undecided == Undecided::Refused {
+            let d = Diagnostic::new(codes::OPEN_DECISION, format!("nothing decides `{id}`"), c.name_span, "has no default")
+                .note(format!("it must be {}", domain.describe()))
+                .help(format!("answer it: `--set '{id}={}'`", domain.text(&domain.any())))
+                .help("or answer all at once: `mergec space FILE --sample 1` prints a candidate, which `--with` of `run` takes");
+            return Err(self.report(d));
+        }
+        Ok(domain.any())
+    }
+
+    /// The path through lets, calls and arms, then the name and the keys. What has keys of its own by `per` leaves those of
+    /// the arms around it out.
+    fn decision_id(&self, name: &str, keys: &[String], own_keys: bool) -> String {
+        let mut id = String::new();
+        for segment in &self.path {
+            let bare = segment.split('[').next().unwrap_or_default();
+            id.push_str(if own_keys { bare } else { segment });
+            id.push('.');
+        }
+        id.push_str(&with_keys(name, keys));
+        id
+    }
+
+    /// The keys that `per` gives.
+    fn per_keys(&mut self, value: &Value, span: Span) -> Result<Vec<String>, Reported> {
+        let parts: &[Value] = match value {
+            Value::Tuple(parts) => parts,
+            one => std::slice::from_ref(one),
+        };
+        let mut keys = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Value::Poison => return Err(Reported),
+                Value::Int(_) | Value::Bool(_) | Value::Str(_) | Value::Model(_) => match self.known_text(part) {
+                    Some(key) => keys.push(key),
+                    None => {
+                        let message = "a model that stands for a key needs a name of its own";
+                        let d = Diagnostic::new(codes::BAD_KEY, message, span, "").help("bind it first: `let tuned = …`");
+                        return Err(self.report(d));
+                    }
+                },
+                other => {
+                    let message = format!("a key is an int, a string, a bool, a model or a tuple of these, not {}", other.kind());
+                    return Err(self.error(codes::BAD_KEY, message, span, ""));
+                }
             }
-            other => {
-                let message = format!("a domain is a range or a list, and this is {}", other.kind());
-                Err(self.error(codes::BAD_ANSWER, message, domain.span, ""))
+        }
+        Ok(keys)
+    }
+
+    /// A function is tried for any value: a number is an atom, anything else its default or its first value; every arm is
+    /// looked at.
+    fn symbolic_choice(&mut self, c: &'p Choose, frame: &mut Frame) -> Value {
+        match &c.domain {
+            Written::Arms(arms) => {
+                let mut values: Vec<Value> = arms.iter().map(|a| self.arm(a, &c.name, &[], frame)).collect();
+                let taken = match c.default.as_ref().map(|d| &d.kind) {
+                    Some(ExprKind::Word(word)) => arms.iter().position(|(name, ..)| name == word),
+                    _ => None,
+                };
+                if values.iter().any(Value::is_poison) { Value::Poison } else { values.swap_remove(taken.unwrap_or(0)) }
+            }
+            Written::In(domain) => {
+                if let Some(default) = &c.default {
+                    let value = self.expr(default, frame);
+                    return match &value {
+                        Value::Tensor(_) => self.symbolic_scalar(&c.name, c.span).into(),
+                        _ => value,
+                    };
+                }
+                let Ok(offer) = self.offer(domain, frame) else { return Value::Poison };
+                match (&offer.domain, &offer.values) {
+                    (Domain::Real { .. }, _) | (_, Values::Numbers(_)) => self.symbolic_scalar(&c.name, c.span).into(),
+                    (domain, _) => self.answered_value(&c.name, &offer, &domain.any(), c.span).into(),
+                }
             }
         }
     }
 
-    fn real_choices(&mut self, low: f64, high: f64, span: Span) -> Result<Choices, Reported> {
-        if low <= high { Ok(Choices::Real(low, high)) } else { Err(self.empty_domain(span)) }
-    }
-
-    fn empty_domain(&mut self, span: Span) -> Reported {
-        self.error(codes::BAD_ANSWER, "there is nothing to choose from here", span, "")
-    }
-
-    /// What `--set` calls a member of a list: its value if it is known, else its text in the recipe.
-    fn member_text(&self, e: &Expr, value: &Value) -> String {
-        static_text(value).unwrap_or_else(|| self.text(e.span).trim().to_string())
-    }
-
-    /// A number that does not depend on tensors or settings.
-    fn known_number(&mut self, value: &Value, span: Span) -> Result<f64, Reported> {
-        let t = self.tensor(value, span)?;
-        let known = if self.is_scalar(&t) && !self.uses_settings(t.node) { self.launch_value(&t) } else { None };
-        known.ok_or_else(|| self.error(codes::BAD_ANSWER, "a number known before the recipe runs is wanted here", span, ""))
-    }
-
-    fn answered<T>(&mut self, parsed: Option<T>, id: &str, text: &str, what: &str, span: Span) -> Result<T, Reported> {
-        parsed.ok_or_else(|| {
-            let message = format!("`--set {id}={text}`: {what} is wanted");
-            self.error(codes::BAD_ANSWER, message, span, "declared here")
+    /// The value that an answer stands for.
+    fn answered_value(&mut self, id: &str, offer: &Offer, answer: &Answer, span: Span) -> Result<Value, Reported> {
+        let pick = |values: &Rc<[Value]>, places: &[usize]| {
+            places.iter().map(|i| values.get(*i).cloned().unwrap_or(Value::Poison)).collect()
+        };
+        Ok(match (&offer.domain, &offer.values, answer) {
+            (_, _, Answer::Int(i)) => Value::Int(*i),
+            (Domain::Real { low, high, .. }, _, Answer::Real(x)) => self.setting(id, *x, Some((*low, *high)), span).into(),
+            (_, Values::Numbers(numbers), Answer::Member(i)) => {
+                let ends = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+                let scalar = self.setting(id, numbers[*i], Some(ends), span);
+                self.one_of(&scalar, numbers, id, span)?;
+                scalar.into()
+            }
+            (_, Values::Given(values), Answer::Member(i)) => values.get(*i).cloned().unwrap_or(Value::Poison),
+            (_, Values::Given(values), Answer::Order(p) | Answer::Subset(p)) => Value::List(pick(values, p)),
+            (Domain::Simplex { .. }, _, Answer::Simplex(parts)) => self.simplex(id, parts, span)?,
+            _ => Value::Poison,
         })
     }
 
-    fn outside(&mut self, id: &str, answer: Option<&str>, allowed: &str, c: &Choose, default: Span) -> Reported {
-        match answer {
-            Some(text) => {
-                let message = format!("`--set {id}={text}`: it must be {allowed}");
-                self.error(codes::BAD_ANSWER, message, c.name_span, "declared here")
-            }
-            None => {
-                let message = format!("the default of `{id}` is not {allowed}");
-                self.error(codes::BAD_ANSWER, message, default, "")
-            }
+    /// Numbers that add up to 1: all but the last are settings, and the last is what they leave.
+    fn simplex(&mut self, id: &str, parts: &[f64], span: Span) -> Result<Value, Reported> {
+        let Some((_, first)) = parts.split_last() else { return Err(Reported) };
+        let free: Vec<TensorVal> =
+            first.iter().enumerate().map(|(i, w)| self.setting(&format!("{id}.{i}"), *w, Some((0.0, 1.0)), span)).collect();
+        let mut left = self.number(1.0, span);
+        let mut frac = Frac::one();
+        for w in &free {
+            let own = self.frac(w);
+            left = self.binary(BinaryFn::Sub, (&left, span), (w, span), Degree::delta(), span)?;
+            frac = frac.sub(&own).unwrap_or_else(|| own.clone());
         }
+        if !free.is_empty() {
+            self.set_frac(&left, frac);
+            // What was written with six digits may leave a little less than nothing.
+            let least = self.number(-1e-5, span);
+            let holds = self.binary(BinaryFn::Ge, (&left, span), (&least, span), Degree::delta(), span)?;
+            self.constrain(&holds, format!("the numbers of `{id}` add up to 1"), span);
+        }
+        Ok(Value::List(free.into_iter().chain([left]).map(Value::Tensor).collect()))
     }
 
     /// A launch scalar.
@@ -309,9 +357,10 @@ impl<'p> Cx<'p> {
 
     /// Reports `--set` and `--model` that fit nothing in the recipe.
     pub(super) fn check_answers(&mut self) {
+        let known: Vec<String> = self.decided.iter().map(|d| d.decision.id.clone()).collect();
         for (name, _) in &self.answers.set {
-            if !self.decisions.contains(name) {
-                self.unknown_answer("--set", "setting", name, &self.decisions.clone());
+            if !self.used.contains(&normalised(name)) && !known.iter().any(|k| normalised(k) == normalised(name)) {
+                self.unknown_answer("--set", "setting", name, &known);
             }
         }
         for (name, _) in &self.answers.models {
@@ -336,16 +385,22 @@ impl<'p> Cx<'p> {
     }
 }
 
-fn static_text(value: &Value) -> Option<String> {
-    match value {
-        Value::Int(i) => Some(i.to_string()),
-        Value::Bool(b) => Some(b.to_string()),
-        Value::Str(s) | Value::Word(s) => Some(s.to_string()),
-        Value::Range(r) => Some(range_text(r)),
-        _ => None,
+/// The default itself, or the entry of a table of defaults, `{ "w[0]": 0.5  "w[1]": 0.2 }`, for this decision.
+fn in_table<'p>(default: &'p Expr, id: &str) -> Option<&'p Expr> {
+    let ExprKind::Block(crate::hir::Block { stmts, tail: Tail::Entries(entries), .. }) = &default.kind else {
+        return Some(default);
+    };
+    if !stmts.is_empty() || entries.iter().any(|e| !e.clauses.is_empty()) {
+        return Some(default);
     }
+    let named = |e: &&'p crate::hir::Entry| match e.name.parts.as_slice() {
+        [StrPart::Text(text)] => normalised(text) == normalised(id),
+        _ => false,
+    };
+    entries.iter().find(named).map(|e| &e.value)
 }
 
-fn range_text(r: &RangeVal) -> String {
-    show_range(r, &|v| static_text(v).unwrap_or_default())
+/// `method[2, mlp]`.
+fn with_keys(name: &str, keys: &[String]) -> String {
+    if keys.is_empty() { name.to_string() } else { format!("{name}[{}]", keys.join(", ")) }
 }

@@ -4,8 +4,11 @@
 //! broadcasting stretches axes of length 1 only, and no arithmetic is done on buffers of ints.
 
 use super::adapter::Adapters;
+use super::choices::Decided;
+use super::explore::Watch;
 use super::files::Opened;
 use super::findings::{CallSite, Findings};
+use super::model::Model;
 use super::names::{NameId, Names};
 use super::scalars::Scalars;
 use super::{Answers, TestCase};
@@ -14,6 +17,7 @@ use crate::codes::types as codes;
 use crate::degree::{Atom, Degree, Frac};
 use crate::hir::{FnId, Program};
 use crate::schema::Checkpoints;
+use crate::space::{Taint, normalised};
 use crate::value::{Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, RandomKey, ReduceFn, Routine, UnaryFn};
 use merge_base::{Code, Diagnostic, Sources, Span};
@@ -59,8 +63,20 @@ pub struct Cx<'p> {
     pub(super) blended: FxHashSet<NameId>,
     /// Values of the settings, in the order of [`Graph::settings`].
     pub(super) setting_values: Vec<f64>,
-    /// Names under which `--set` reaches a decision, with what is accepted.
-    pub(super) decisions: Vec<String>,
+    /// The decisions that were reached.
+    pub(super) decided: Vec<Decided>,
+    pub(super) decided_by_id: FxHashMap<String, usize>,
+    /// What `--set` says, by normalised id, and which of that was of use.
+    pub(super) given: FxHashMap<String, String>,
+    pub(super) used: FxHashSet<String>,
+    /// The names that `let` gives to models, by the model.
+    /// What depends on which decisions, if that is asked.
+    pub(super) watch: Option<Box<Watch>>,
+    pub(super) global_taints: Vec<Taint>,
+    /// Parameters of the network that is looked at, while one is; and of the last one.
+    pub(super) parameters: Option<u64>,
+    pub(super) network_parameters: Option<u64>,
+    pub(super) model_names: FxHashMap<*const Model, (Rc<Model>, String)>,
     /// What a scalar is as a coefficient, where that is known better than "an atom of its own".
     fracs: FxHashMap<NodeId, Frac>,
     node_atoms: FxHashMap<NodeId, Atom>,
@@ -92,10 +108,8 @@ pub struct Cx<'p> {
     /// The name that the value being evaluated is bound to.
     pub(super) bound_to: Option<String>,
     pub(super) constraints_seen: FxHashSet<(NodeId, Span)>,
-    /// Decisions made, by place and id.
     /// For each node the dtype of the first tensor that it reads; as far as `save` has asked.
     pub(super) dtypes: Vec<Option<merge_abi::DType>>,
-    pub(super) chosen: Vec<((Span, String), Value)>,
 }
 
 impl<'p> Cx<'p> {
@@ -119,7 +133,15 @@ impl<'p> Cx<'p> {
             rules: Vec::new(),
             blended: FxHashSet::default(),
             setting_values: Vec::new(),
-            decisions: Vec::new(),
+            decided: Vec::new(),
+            decided_by_id: FxHashMap::default(),
+            given: answers.set.iter().map(|(id, text)| (normalised(id), text.clone())).collect(),
+            used: FxHashSet::default(),
+            watch: answers.watch.then(Box::default),
+            parameters: None,
+            network_parameters: None,
+            global_taints: vec![Taint::NONE; program.globals.len()],
+            model_names: FxHashMap::default(),
             fracs: FxHashMap::default(),
             node_atoms: FxHashMap::default(),
             atoms: Vec::new(),
@@ -139,7 +161,6 @@ impl<'p> Cx<'p> {
             bound_to: None,
             constraints_seen: FxHashSet::default(),
             dtypes: Vec::new(),
-            chosen: Vec::new(),
         }
     }
 

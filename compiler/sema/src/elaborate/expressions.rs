@@ -6,6 +6,7 @@ use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
 use crate::primitives;
+use crate::space::Taint;
 use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
@@ -21,6 +22,8 @@ const LONGEST_FOLD: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub locals: Vec<Value>,
+    /// What each depends on.
+    pub taints: Vec<Taint>,
     /// Which locals are dims that are bound, by which argument and of which shape.
     pub dims: Vec<(LocalId, Span, Rc<[u64]>)>,
     /// What `affine` stands for in the signature.
@@ -34,12 +37,17 @@ pub(super) struct Frame {
 impl Frame {
     /// The frame of the top level or of a test.
     pub fn top(locals: usize) -> Frame {
-        Frame { locals: vec![Value::Poison; locals], dims: Vec::new(), affine: None, writes_globals: true, warns: true }
+        Frame::new(locals, true, true)
     }
 
     /// The frame of a function's body.
     pub fn of_function(locals: usize, warns: bool) -> Frame {
-        Frame { locals: vec![Value::Poison; locals], dims: Vec::new(), affine: None, writes_globals: false, warns }
+        Frame::new(locals, false, warns)
+    }
+
+    fn new(locals: usize, writes_globals: bool, warns: bool) -> Frame {
+        let taints = vec![Taint::NONE; locals];
+        Frame { locals: vec![Value::Poison; locals], taints, dims: Vec::new(), affine: None, writes_globals, warns }
     }
 }
 
@@ -47,15 +55,21 @@ impl<'p> Cx<'p> {
     /// Gives a variable its value.
     pub(super) fn bind_local(&mut self, local: LocalId, value: Value, frame: &mut Frame) {
         let index = local.0 as usize;
+        let taint = self.bound_taint();
         if frame.writes_globals
             && let Some(slot) = self.globals.get_mut(index)
         {
             *slot = value.clone();
+            self.global_taints[index] = taint;
         }
         if index >= frame.locals.len() {
             frame.locals.resize(index + 1, Value::Poison);
         }
+        if index >= frame.taints.len() {
+            frame.taints.resize(index + 1, Taint::NONE);
+        }
         frame.locals[index] = value;
+        frame.taints[index] = taint;
     }
 
     /// Gives the variables of a binding their values; a tuple must have as many parts.
@@ -95,7 +109,7 @@ impl<'p> Cx<'p> {
             self.bound_to = Some(name.clone());
         }
         self.path.extend(name.clone());
-        let mut value = self.expr(&l.value, frame);
+        let (mut value, taint) = self.apart_expr(&l.value, frame);
         if name.is_some() {
             self.path.pop();
         }
@@ -104,9 +118,12 @@ impl<'p> Cx<'p> {
             let asker = name.as_deref().map_or("this `let`".to_string(), |n| format!("`{n}`"));
             value = self.check_against(ty, value, l.value.span, &asker, frame);
         }
-        self.bind(&l.pattern, value, frame);
+        if let (Some(name), Value::Model(m)) = (&name, &value) {
+            self.model_names.entry(Rc::as_ptr(m)).or_insert_with(|| (m.clone(), name.clone()));
+        }
+        self.binding(taint, |cx| cx.bind(&l.pattern, value, frame));
         if let Some(condition) = &l.requires {
-            self.require(condition, "this `let`", frame);
+            self.require_of_let(condition, frame);
         }
     }
 
@@ -114,12 +131,12 @@ impl<'p> Cx<'p> {
         match stmt {
             Stmt::Let(l) => self.let_(l, frame),
             Stmt::Choose(c) => {
-                let value = self.choose(c, frame);
-                self.bind_local(c.local, value, frame);
+                let (value, taint) = self.apart(|cx| cx.choose(c, frame));
+                self.binding(taint, |cx| cx.bind_local(c.local, value, frame));
             }
-            Stmt::New { span, local, .. } => {
-                let value = self.not_there_yet("`new`", "a recipe can only use tensors that some file holds", *span);
-                self.bind_local(*local, value, frame);
+            Stmt::New { name, local, shape, value, span } => {
+                let (value, taint) = self.apart(|cx| cx.new_tensor(name, shape.as_deref(), value, *span, frame).into());
+                self.binding(taint, |cx| cx.bind_local(*local, value, frame));
             }
         }
     }
@@ -140,7 +157,7 @@ impl<'p> Cx<'p> {
         let mut tensors = FxHashMap::default();
         let mut origins = Vec::new();
         for entry in entries {
-            self.for_each(&entry.clauses, 0, frame, &mut |cx, frame| {
+            self.for_each(&entry.clauses, 0, true, frame, &mut |cx, frame| {
                 let Ok(text) = cx.string(&entry.name, frame) else { return };
                 let name = cx.names.id(&text);
                 let value = cx.expr(&entry.value, frame);
@@ -232,33 +249,67 @@ impl<'p> Cx<'p> {
                 self.error(codes::WRONG_KIND, message, p.span(), "");
                 Value::Poison
             }
-            ExprKind::Local(id) => frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison),
-            ExprKind::Global(id) => self.globals.get(id.0 as usize).cloned().unwrap_or(Value::Poison),
+            ExprKind::Local(id) => {
+                self.read(frame.taint(*id));
+                frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison)
+            }
+            ExprKind::Global(id) => {
+                self.read(self.global_taints.get(id.0 as usize).copied().unwrap_or_default());
+                self.globals.get(id.0 as usize).cloned().unwrap_or(Value::Poison)
+            }
             ExprKind::Word(w) => Value::Word(w.as_str().into()),
             ExprKind::Tuple(parts) => Value::Tuple(parts.iter().map(|p| self.expr(p, frame)).collect()),
-            ExprKind::List(parts) => Value::List(parts.iter().map(|p| self.expr(p, frame)).collect()),
+            ExprKind::List(parts) => {
+                let mut taints = Vec::new();
+                let mut part = |p: &'p Expr| {
+                    let (value, taint) = self.apart_expr(p, frame);
+                    self.gather(taint);
+                    taints.push(taint);
+                    value
+                };
+                let list: Rc<[Value]> = parts.iter().map(&mut part).collect();
+                self.note_list(&list, Taint::NONE, taints);
+                Value::List(list)
+            }
             ExprKind::Comprehension { value, clauses } => {
-                let mut members = Vec::new();
-                let complete = self.for_each(clauses, 0, frame, &mut |cx, frame| members.push(cx.expr(value, frame)));
-                if complete { Value::List(members.into()) } else { Value::Poison }
+                let (mut members, mut taints) = (Vec::new(), Vec::new());
+                let mut complete = false;
+                let decides = self.watch.is_some() && self.decides(value);
+                // By itself: what the length depends on.
+                let (_, length) = self.apart(|cx| {
+                    complete = cx.for_each(clauses, 0, decides, frame, &mut |cx, frame| {
+                        let (member, taint) = cx.apart_expr(value, frame);
+                        members.push(member);
+                        taints.push(taint);
+                    });
+                    Value::Bool(complete)
+                });
+                self.select_by(length);
+                taints.iter().for_each(|t| self.gather(*t));
+                let members: Rc<[Value]> = members.into();
+                self.note_list(&members, length, taints);
+                if complete { Value::List(members) } else { Value::Poison }
             }
             ExprKind::Block(b) => self.block(b, frame),
             ExprKind::Model { kind, of, stmts, rules } => self.model_literal(*kind, of, stmts, rules, span, frame),
             ExprKind::If { condition, then, otherwise } => {
-                let value = self.expr(condition, frame);
+                let (value, taint) = self.apart_expr(condition, frame);
+                self.select_by(taint);
+                let decides = self.watch.is_some() && (self.block_decides(then) || self.decides(otherwise));
                 match self.decided(&value, condition.span) {
-                    Ok(true) => self.block(then, frame),
-                    Ok(false) => self.expr(otherwise, frame),
+                    Ok(true) => self.under(taint, decides, |cx| cx.block(then, frame)),
+                    Ok(false) => self.under(taint, decides, |cx| cx.expr(otherwise, frame)),
                     Err(_) => Value::Poison,
                 }
             }
             ExprKind::Fold { binding, start, item, list, until, body } => {
-                let start = self.expr(start, frame);
+                let start = self.apart_expr(start, frame);
                 self.fold(binding, start, item, list, until.as_deref(), body, frame)
             }
             ExprKind::Choose(c) => {
-                let value = self.choose(c, frame);
-                self.bind_local(c.local, value.clone(), frame);
+                let (value, taint) = self.apart(|cx| cx.choose(c, frame));
+                self.binding(taint, |cx| cx.bind_local(c.local, value.clone(), frame));
+                self.select_by(taint);
                 value
             }
             ExprKind::Unary { op, value } => {
@@ -285,7 +336,17 @@ impl<'p> Cx<'p> {
             ExprKind::Whole(inner) => self.whole(inner, span, frame),
             ExprKind::Call { callee, args, .. } => self.call(*callee, args, span, frame),
             ExprKind::Index { base, indices } => {
-                let value = self.expr(base, frame);
+                let (value, of_base) = self.apart_expr(base, frame);
+                let member = match indices.as_slice() {
+                    [Expr { kind: ExprKind::Range { .. } | ExprKind::SubModel(_), .. }] => None,
+                    [index] if self.watch.is_some() && matches!(value, Value::List(_)) => {
+                        let (i, taint) = self.apart_expr(index, frame);
+                        self.select_by(taint);
+                        if let Value::Int(i) = i { self.member_taint(&value, i as usize) } else { None }
+                    }
+                    _ => None,
+                };
+                self.select_by(member.unwrap_or(of_base));
                 if let (Value::Model(m), [Expr { kind: ExprKind::SubModel(p), span: at }]) = (&value, indices.as_slice()) {
                     return self.sub_model(m, p, base.span, *at, frame);
                 }
@@ -330,6 +391,7 @@ impl<'p> Cx<'p> {
         &mut self,
         clauses: &'p [For],
         depth: usize,
+        decides: bool,
         frame: &mut Frame,
         body: &mut dyn FnMut(&mut Cx<'p>, &mut Frame),
     ) -> bool {
@@ -337,7 +399,9 @@ impl<'p> Cx<'p> {
             body(self, frame);
             return true;
         };
-        let list = self.expr(&clause.list, frame);
+        let (list, taint) = self.apart_expr(&clause.list, frame);
+        let length = self.length_taint(&list).unwrap_or(taint);
+        self.select_by(length);
         let Ok(members) = self.members(&list, clause.list.span) else {
             self.bind(&clause.binding, Value::Poison, frame);
             return false;
@@ -345,12 +409,16 @@ impl<'p> Cx<'p> {
         let mut complete = true;
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
-            self.keys.push(key_of(member, turn));
-            self.bind(&clause.binding, member.clone(), frame);
+            self.keys.push(self.key_of(member, turn));
+            let own = self.member_taint(&list, turn).unwrap_or(taint);
+            self.binding(own, |cx| cx.bind(&clause.binding, member.clone(), frame));
+            let mut reached = self.length_taint(&list).unwrap_or(taint);
             let goes = match &clause.condition {
                 None => true,
                 Some(c) => {
-                    let value = self.expr(c, frame);
+                    let (value, taint) = self.apart_expr(c, frame);
+                    self.select_by(taint);
+                    reached = self.union(reached, taint);
                     self.decided(&value, c.span).unwrap_or_else(|_| {
                         complete = false;
                         false
@@ -358,7 +426,7 @@ impl<'p> Cx<'p> {
                 }
             };
             if goes {
-                complete &= self.for_each(clauses, depth + 1, frame, body);
+                complete &= self.under(reached, decides, |cx| cx.for_each(clauses, depth + 1, decides, frame, body));
             }
             self.keys.pop();
             self.turns.pop();
@@ -394,14 +462,14 @@ impl<'p> Cx<'p> {
     fn fold(
         &mut self,
         binding: &'p Binding,
-        start: Value,
+        (start, mut taint): (Value, Taint),
         item: &'p Binding,
         list: &'p Expr,
         until: Option<&'p Expr>,
         body: &'p Block,
         frame: &mut Frame,
     ) -> Value {
-        let values = self.expr(list, frame);
+        let (values, length) = self.apart_expr(list, frame);
         let Ok(members) = self.members(&values, list.span) else { return Value::Poison };
         if members.len() > LONGEST_FOLD {
             let message = format!("a fold has at most {LONGEST_FOLD} turns, and this has {}", members.len());
@@ -409,15 +477,29 @@ impl<'p> Cx<'p> {
             return Value::Poison;
         }
         let mut state = start;
+        let decides = self.watch.is_some() && self.block_decides(body);
+        // How often a turn that keeps the shape is taken decides no shape.
+        let mut alike = true;
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
-            self.keys.push(key_of(member, turn));
-            self.bind(binding, state.clone(), frame);
-            self.bind(item, member.clone(), frame);
-            let stop = until.map(|u| (self.expr(u, frame), u.span));
+            self.keys.push(self.key_of(member, turn));
+            self.binding(taint, |cx| cx.bind(binding, state.clone(), frame));
+            self.binding(length, |cx| cx.bind(item, member.clone(), frame));
+            let stop = until.map(|u| (self.apart_expr(u, frame), u.span));
+            let mut reached = length;
+            let stop = stop.map(|((value, taint), span)| {
+                reached = self.union(length, taint);
+                self.select_by(taint);
+                (value, span)
+            });
             let next = match stop {
                 Some((Value::Bool(true), _)) => None,
-                None | Some((Value::Bool(false), _)) => Some(self.block(body, frame)),
+                None | Some((Value::Bool(false), _)) => {
+                    let (next, of_turn) = self.apart(|cx| cx.under(reached, decides, |cx| cx.block(body, frame)));
+                    taint = self.union(taint, of_turn);
+                    alike &= self.same_shape(&state, &next);
+                    Some(next)
+                }
                 Some((condition, span)) => match self.tensor(&condition, span) {
                     Ok(stop) if !self.is_scalar(&stop) => {
                         let label = format!("has {}", show_shape(&self.shape(&stop)));
@@ -443,7 +525,38 @@ impl<'p> Cx<'p> {
                 return Value::Poison;
             }
         }
+        self.read(taint);
+        if !alike {
+            self.select_by(length);
+        }
         state
+    }
+
+    /// Whether both are tensors of one shape.
+    fn same_shape(&self, a: &Value, b: &Value) -> bool {
+        matches!((a, b), (Value::Tensor(a), Value::Tensor(b)) if self.graph.shape(a.node) == self.graph.shape(b.node))
+    }
+
+    /// What tells a loop turn apart in the ids of decisions: the member, where it has a short text.
+    fn key_of(&self, member: &Value, turn: usize) -> String {
+        let known = match member {
+            Value::Int(i) => Some(i.to_string()),
+            Value::Str(s) => Some(s.to_string()),
+            Value::Model(m) => self.name_of_model(m),
+            _ => None,
+        };
+        known.unwrap_or_else(|| turn.to_string())
+    }
+
+    /// The name that a `let` gave to a model, or under which a checkpoint is known.
+    pub(super) fn name_of_model(&self, model: &Rc<Model>) -> Option<String> {
+        if let Some((_, name)) = self.model_names.get(&Rc::as_ptr(model)) {
+            return Some(name.clone());
+        }
+        match model.what {
+            What::File(index) => self.graph.checkpoints.get(index as usize).map(|c| c.name.clone()),
+            _ => None,
+        }
     }
 
     /// `old` where a condition that is known only at the run holds, else `new`, part by part.
@@ -472,14 +585,5 @@ impl<'p> Cx<'p> {
                 span,
             ),
         }
-    }
-}
-
-/// What tells a loop turn apart in the ids of decisions: the member, where it has a short text.
-fn key_of(member: &Value, turn: usize) -> String {
-    match member {
-        Value::Int(i) => i.to_string(),
-        Value::Str(s) => s.to_string(),
-        _ => turn.to_string(),
     }
 }

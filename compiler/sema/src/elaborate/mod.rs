@@ -11,8 +11,10 @@
 //! | `operators`, `index` | arithmetic with its degrees; indexing |
 //! | `calls`, `types` | functions, primitives, `whole`; types and dims |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
-//! | `files`, `choices`, `save` | checkpoints; settings; outputs |
+//! | `files`, `save` | checkpoints; outputs |
+//! | `choices`, `domains`, `explore` | decisions; what they may be answered with; what depends on them |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
+//! | `network` | functions with `new` in them |
 //! | `definitions` | functions that nothing calls |
 //!
 //! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
@@ -25,12 +27,15 @@ mod calls;
 mod choices;
 mod context;
 mod definitions;
+mod domains;
+mod explore;
 mod expressions;
 mod files;
 mod findings;
 mod index;
 mod model;
 mod names;
+mod network;
 mod operators;
 mod restack;
 mod rules;
@@ -40,22 +45,33 @@ mod types;
 mod whole;
 
 pub(crate) use adapter::{factor_pair, factors};
+pub use choices::Undecided;
 pub use context::{Cx, show_shape};
 pub use model::Model;
 pub use names::NameId;
 
 use crate::hir::{Item, Program};
 use crate::schema::Checkpoints;
+use crate::space::{Answer, Decision, Exploration};
 use crate::value::Value;
 use expressions::Frame;
 use merge_base::{Diagnostic, Sources, Span};
 use merge_ir::tir::{Graph, NodeId};
+use rustc_hash::FxHashMap;
 
 /// What the command line says about a recipe.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// `--set name=value`.
     pub set: Vec<(String, String)>,
+    /// Answers by decision, which go before `set`; those that fit no decision are left alone.
+    pub assigned: FxHashMap<String, Answer>,
+    /// What becomes of decisions that nothing answers.
+    pub undecided: Undecided,
+    /// The search whose model is saved, in place of everything that the recipe saves.
+    pub search: Option<String>,
+    /// Whether to watch what depends on decisions; conditions of `let`s are then noted, not enforced.
+    pub watch: bool,
     /// `--model name=PATH`; the paths are absolute.
     pub models: Vec<(String, String)>,
 }
@@ -85,6 +101,12 @@ pub struct Elaborated {
     /// In the order of elaboration.
     pub rules: Vec<RuleShare>,
     pub tests: Vec<TestCase>,
+    /// The decisions that were reached, in that order.
+    pub decisions: Vec<Decision>,
+    /// Of the last network that a search names: the entries of its `new` tensors, and of layers that have some of their own.
+    pub parameters: Option<u64>,
+    /// What [`Answers::watch`] asks for.
+    pub exploration: Option<Exploration>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -99,21 +121,23 @@ pub fn elaborate(program: &Program, sources: &Sources, checkpoints: &mut dyn Che
 
 fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
     let mut cx = Cx::new(program, sources, checkpoints, answers);
-    cx.check_definitions();
+    if answers.watch {
+        cx.find_deciding();
+    } else {
+        cx.check_definitions();
+    }
     let mut frame = Frame::top(program.globals.len());
     for item in &program.items {
         cx.blended.clear();
         match item {
             Item::Let(l) => cx.let_(l, &mut frame),
             Item::Choose(c) => {
-                let value = cx.choose(c, &mut frame);
-                cx.bind_local(c.local, value, &mut frame);
+                let (value, taint) = cx.apart(|cx| cx.choose(c, &mut frame));
+                cx.binding(taint, |cx| cx.bind_local(c.local, value, &mut frame));
             }
+            Item::Save(_) if answers.search.is_some() => {}
             Item::Save(s) => cx.save(s, &mut frame),
-            Item::Search { target, span } => {
-                cx.expr(target, &mut frame);
-                cx.not_there_yet("`search`", "run the recipe with settings of your choice: `mergec run --set name=value`", *span);
-            }
+            Item::Search(s) => cx.search(s, &mut frame),
             Item::Test(t) => {
                 let mut inner = Frame::top(t.locals.len());
                 inner.writes_globals = false;
@@ -124,7 +148,36 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
     }
     cx.check_answers();
     cx.report_promises();
-    Elaborated { graph: cx.graph, rules: cx.rules, tests: cx.tests, diagnostics: cx.findings.finish(&cx.names) }
+    let exploration = cx.exploration();
+    let decisions = cx.decided.into_iter().map(|d| d.decision).collect();
+    Elaborated {
+        graph: cx.graph,
+        rules: cx.rules,
+        tests: cx.tests,
+        decisions,
+        parameters: cx.network_parameters,
+        exploration,
+        diagnostics: cx.findings.finish(&cx.names),
+    }
+}
+
+impl<'p> Cx<'p> {
+    /// The model of a search is checked like one that is saved; it is an output for a trial alone.
+    fn search(&mut self, search: &'p crate::hir::Search, frame: &mut Frame) {
+        let Some(save) = &search.save else {
+            if let Some(id) = search.network {
+                self.network(id, search);
+            }
+            return;
+        };
+        let (outputs, ours) = (self.graph.outputs.len(), self.answers.search.as_ref() == Some(&search.name));
+        if ours || self.answers.search.is_none() {
+            self.save(save, frame);
+        }
+        if !ours {
+            self.graph.outputs.truncate(outputs);
+        }
+    }
 }
 
 impl Cx<'_> {

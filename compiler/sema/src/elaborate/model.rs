@@ -1,14 +1,16 @@
 //! Models: records of named tensors, made when they are asked for.
 
 use super::context::Cx;
+use super::explore::Watched;
 use super::findings::CallSite;
 use super::names::NameId;
 use crate::codes::models as codes;
 use crate::hir::{BinaryOp, FnId, Role, UnaryOp};
+use crate::space::Taint;
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span, did_you_mean, list_names};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 /// Models with where they stand.
@@ -20,6 +22,8 @@ pub struct Model {
     pub(super) what: What,
     /// The checkpoint whose small files and dtypes a model made from it takes over.
     pub origin: Option<u32>,
+    /// On which decisions its names and shapes depend, once that is known.
+    pub(super) structure: Cell<Option<Taint>>,
     names: OnceCell<Result<Rc<[NameId]>, Reported>>,
     partial: OnceCell<bool>,
     cache: RefCell<FxHashMap<NameId, Result<TensorVal, Reported>>>,
@@ -53,6 +57,7 @@ pub(super) struct Lift {
     pub path: Vec<String>,
     pub keys: Vec<String>,
     pub calls: Option<Rc<CallSite>>,
+    pub watched: Watched,
     pub results: RefCell<FxHashMap<NameId, Value>>,
     models: OnceCell<Models>,
 }
@@ -69,8 +74,8 @@ pub(super) enum LiftOp {
 
 impl Model {
     pub(super) fn new(what: What, origin: Option<u32>) -> Rc<Model> {
-        let (names, partial, cache, has, buffers) = Default::default();
-        Rc::new(Model { what, origin, names, partial, cache, has, buffers })
+        let (structure, names, partial, cache, has, buffers) = Default::default();
+        Rc::new(Model { what, origin, structure, names, partial, cache, has, buffers })
     }
 
     /// A model of tensors at hand.
@@ -239,6 +244,7 @@ impl Lift {
 impl<'p> Cx<'p> {
     /// A function to be applied name by name to the models among `args`.
     pub(super) fn lift(&mut self, op: LiftOp, args: Vec<Option<Argument>>, fixed: Vec<bool>, span: Span) -> Rc<Lift> {
+        let watched = self.watched(&args);
         Rc::new(Lift {
             op,
             args,
@@ -248,6 +254,7 @@ impl<'p> Cx<'p> {
             path: self.path.clone(),
             keys: self.keys.clone(),
             calls: self.calls.clone(),
+            watched,
             results: RefCell::default(),
             models: OnceCell::new(),
         })
@@ -434,7 +441,7 @@ impl<'p> Cx<'p> {
                     Some(Argument { value, span: a.span, parts: a.parts.clone() })
                 })
                 .collect();
-            self.apply_lifted(&lift.op, args, lift.span)
+            self.as_watched(&lift.watched, |cx| cx.apply_lifted(&lift.op, args, lift.span))
         };
         self.tensor = before;
         self.turns = turns;

@@ -11,6 +11,7 @@ use crate::degree::Degree;
 use crate::degree::explain::Wanted;
 use crate::hir::{Expr, Lhs, ModelKind, Rule, RuleDim, Stmt};
 use crate::pattern::CaptureValue;
+use crate::space::Taint;
 use crate::value::{Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
@@ -31,7 +32,7 @@ impl<'p> Cx<'p> {
         _span: Span,
         frame: &mut Frame,
     ) -> Value {
-        let value = self.expr(of, frame);
+        let (value, names_by) = self.apart_expr(of, frame);
         for stmt in stmts {
             self.stmt(stmt, frame);
         }
@@ -54,6 +55,8 @@ impl<'p> Cx<'p> {
                 subjects.push((*name, t, shape));
             }
         }
+        // What decides which tensors a rule is asked for, and what the names and shapes of the result depend on.
+        let (mut reached, mut structure) = (names_by, names_by);
         let mut domains = Vec::with_capacity(rules.len());
         for rule in rules {
             let captures = match &rule.lhs {
@@ -68,7 +71,13 @@ impl<'p> Cx<'p> {
                 }
                 Lhs::Rest | Lhs::Error => Vec::new(),
             };
-            let Ok(lists) = self.domains(captures, frame) else { return Value::Poison };
+            let mut lists = Err(Reported);
+            let (_, taint) = self.apart(|cx| {
+                lists = cx.domains(captures, frame);
+                Value::Bool(true)
+            });
+            reached = self.union(reached, taint);
+            let Ok(lists) = lists else { return Value::Poison };
             domains.push(lists);
         }
         let texts: Vec<Rc<str>> = subjects.iter().map(|(n, ..)| self.names.text(*n).clone()).collect();
@@ -81,6 +90,7 @@ impl<'p> Cx<'p> {
             let tensors = coverage.rule_of.iter().filter(|r| **r == Some(i)).count();
             self.rules.push(RuleShare { span: rule.span, tensors });
         }
+        let mut of_rules = vec![Taint::NONE; rules.len()];
         let outer = self.tensor.take();
         for d in found {
             self.report(d);
@@ -98,11 +108,13 @@ impl<'p> Cx<'p> {
             let value = match models.get(&key) {
                 Some(m) => Value::Model(m.clone()),
                 None => {
-                    self.bind_rule(rule, captures, shape, frame);
+                    self.binding(reached, |cx| cx.bind_rule(rule, captures, shape, frame));
                     let keys = self.keys.len();
                     self.keys.extend(captures.iter().map(|c| c.to_string()));
-                    let value = self.expr(&rule.value, frame);
+                    let decides = self.watch.is_some() && rules.iter().any(|r| self.decides(&r.value));
+                    let (value, taint) = self.apart(|cx| cx.under(reached, decides, |cx| cx.expr(&rule.value, frame)));
                     self.keys.truncate(keys);
+                    of_rules[rule_index] = self.union(of_rules[rule_index], taint);
                     if let Value::Model(m) = &value
                         && !m.is_block()
                     {
@@ -118,6 +130,7 @@ impl<'p> Cx<'p> {
                     self.block_in_like(rule.value.span);
                     continue;
                 }
+                structure = self.union(structure, of_rules[rule_index]);
                 let Ok(inner) = m.names(self) else { continue };
                 for new in inner.iter() {
                     let tensor = m.get(self, *new).unwrap_or(Err(Reported));
@@ -130,6 +143,9 @@ impl<'p> Cx<'p> {
                 (ModelKind::Like, Ok(t)) => self.fits(&t, original, shape, called, rule.value.span),
                 (_, t) => t,
             };
+            if tensor.as_ref().is_ok_and(|t| self.graph.shape(t.node) != shape) {
+                structure = self.union(structure, of_rules[rule_index]);
+            }
             self.give(*name, tensor, rule, &mut tensors, &mut given_by);
         }
         self.tensor = outer;
@@ -137,7 +153,11 @@ impl<'p> Cx<'p> {
         if tensors.is_empty() && coverage.rule_of.contains(&None) {
             return Value::Poison;
         }
-        Value::Model(Model::of_tensors(tensors, model.origin))
+        let made = Model::of_tensors(tensors, model.origin);
+        structure = self.union(structure, reached);
+        made.structure.set(Some(structure));
+        self.read(structure);
+        Value::Model(made)
     }
 
     /// Captures and dims of a rule get the values they have for this tensor.

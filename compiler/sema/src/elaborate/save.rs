@@ -37,7 +37,7 @@ impl<'p> Cx<'p> {
             );
             return;
         }
-        self.for_each(&s.clauses, 0, frame, &mut |cx, frame| cx.save_one(s, frame));
+        self.for_each(&s.clauses, 0, true, frame, &mut |cx, frame| cx.save_one(s, frame));
     }
 
     fn save_one(&mut self, s: &'p Save, frame: &mut Frame) {

@@ -35,20 +35,23 @@ impl<'p> Cx<'p> {
         let mut fault = Ok(());
         let mut given = Vec::new();
         for (param, arg) in f.params.iter().zip(args) {
-            let arg = match (arg, &param.default) {
-                (Some(a), _) => a,
+            let (arg, taint) = match (arg, &param.default) {
+                (Some(a), _) => {
+                    let taint = self.argument_taint(a.span);
+                    (a, taint)
+                }
                 (None, Some(default)) => {
                     let caller = std::mem::replace(&mut self.calls, site.cloned());
-                    let value = self.expr(default, frame);
+                    let (value, taint) = self.apart_expr(default, frame);
                     self.calls = caller;
-                    Argument { value, span, parts: Rc::from([]) }
+                    (Argument { value, span, parts: Rc::from([]) }, taint)
                 }
                 (None, None) => continue,
             };
             let asker = format!("`{}` of `{}`", param.name, f.name);
-            match self.conform(&param.ty, &arg, arg.span, &asker, frame, &mut equations) {
+            match self.binding(taint, |cx| cx.conform(&param.ty, &arg, arg.span, &asker, frame, &mut equations)) {
                 Ok(value) => {
-                    self.bind_local(param.local, value.clone(), frame);
+                    self.binding(taint, |cx| cx.bind_local(param.local, value.clone(), frame));
                     given.push((param, value, arg.span));
                 }
                 Err(r) => fault = Err(r),

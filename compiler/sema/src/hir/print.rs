@@ -84,7 +84,13 @@ impl<'p> Printer<'p> {
             Item::Let(l) => self.let_(l),
             Item::Choose(c) => self.choose(c),
             Item::Save(s) => self.save(s),
-            Item::Search { target, .. } => self.after("search ", Some(target)),
+            Item::Search(s) => {
+                let _ = write!(self.out, "search {} {{ ", s.name);
+                self.list(&s.settings, |p, s| {
+                    let _ = write!(p.out, "{}: {:?}", s.key, s.value);
+                });
+                self.put(" }");
+            }
             Item::Test(t) => {
                 let _ = write!(self.out, "test {:?} ", t.title);
                 self.locals = &t.locals;

@@ -15,6 +15,7 @@ mod elementwise;
 mod gather;
 mod linear;
 mod lists;
+mod network;
 mod order;
 mod random;
 mod reduce;
@@ -100,6 +101,15 @@ pub fn call_primitive(cx: &mut Cx, name: &'static str, args: Args, span: Span) -
         "bernoulli" => random::bernoulli(cx, args, span),
         "uniform" => random::uniform(cx, args, span),
         "normal" => random::normal(cx, args, span),
+        name if network::LAYERS.contains(&name) => network::layer(cx, args, span),
+        "kaiming" | "xavier" | "zeros" | "ones" | "constant" | "orthogonal" | "dirac" => {
+            let message = format!("`{name}` is a start value: it stands behind `new x[..] =`");
+            Err(cx.error(crate::codes::types::WRONG_KIND, message, span, ""))
+        }
+        "order" | "subset" | "simplex" => {
+            let message = format!("`{name}` is a domain: it stands behind the `in` of a `choose`");
+            Err(cx.error(crate::codes::types::WRONG_KIND, message, span, ""))
+        }
         name => match UnaryFn::ALL.into_iter().find(|f| f.name() == name && !matches!(f, UnaryFn::Neg | UnaryFn::Not)) {
             Some(f) => elementwise::unary(cx, f, args, span),
             None => {

@@ -107,6 +107,11 @@ const fn later(name: &'static str, params: &'static [PrimParam], doc: &'static s
     Primitive { name, params, available: false, doc, instead }
 }
 
+/// A layer: there in networks, elsewhere `instead`.
+const fn layer(name: &'static str, params: &'static [PrimParam], doc: &'static str, instead: &'static str) -> Primitive {
+    Primitive { name, params, available: true, doc, instead }
+}
+
 /// A primitive of one tensor or number, entry by entry.
 const fn each(name: &'static str, doc: &'static str) -> Primitive {
     there(name, const { &[p("x")] }, doc)
@@ -287,40 +292,38 @@ pub const PRIMITIVES: &[Primitive] = &[
     later("fill", const { &[p("model"), p("tensors")] }, "The values of `new` tensors from a file.", ""),
     there("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds."),
     // Domains of `choose`.
-    later("order", const { &[p("list")] }, "Every order of a list.", "a list of the orders to try"),
-    later(
+    there("order", const { &[p("list")] }, "Every order of a list, behind the `in` of `choose`."),
+    there(
         "subset",
         const { &[p("list"), named("size")] },
-        "Every part of a list.",
-        "a `choose` of true or false for each member",
+        "Every part of a list (`size: 2` or `size: 1..=3`: of so many members), behind the `in` of `choose`.",
     ),
-    later(
-        "simplex",
-        const { &[p("n")] },
-        "n numbers from 0 that add up to 1.",
-        "a setting for each number, divided by their sum",
-    ),
+    there("simplex", const { &[p("n")] }, "n numbers from 0 that add up to 1, behind the `in` of `choose`."),
     // Start values of `new`.
-    later("kaiming", const { &[] }, "Start values by He et al. 2015.", ""),
-    later("zeros", const { &[] }, "Start values of 0.", "`0 * x` for a tensor of the shape of `x`"),
-    later("ones", const { &[] }, "Start values of 1.", "`0 * x + 1` for a tensor of the shape of `x`"),
-    // Networks.
-    later("conv1d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along one axis.", ""),
-    later("conv2d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along two axes.", ""),
-    later("embedding", const { &[p("x"), p("table")] }, "Rows of a table.", ""),
-    later("self_attention", const { &[p("x"), p("heads"), named("kind")] }, "Attention of a sequence to itself.", ""),
-    later("fourier", const { &[p("x"), named("kind")] }, "Mixing of a sequence by a Fourier transform.", ""),
-    later("ffn", const { &[p("x"), p("hidden")] }, "A feed-forward layer.", ""),
-    later("softmax", const { &[p("x"), OVER] }, "Positive numbers that add up to 1.", "`exp(x) / sum(exp(x), over: rows)`"),
-    later("layer_norm", const { &[p("x")] }, "Rows of mean 0 and deviation 1.", "`mean` and `var` with `over: rows`"),
-    later("rms_norm", const { &[p("x")] }, "Rows of root mean square 1.", "`norm` with `over: rows`"),
-    later("batch_norm", const { &[p("x")] }, "Channels of mean 0 and deviation 1.", ""),
-    later("relu", const { &[p("x")] }, "The positive part.", "`max(x, 0)`"),
-    later("gelu", const { &[p("x")] }, "The Gaussian error linear unit.", ""),
-    later("silu", const { &[p("x")] }, "x * sigmoid(x).", "`x * sigmoid(x)`"),
-    later("max_pool", const { &[p("x"), p("size"), named("stride")] }, "The largest of each window.", ""),
-    later("avg_pool", const { &[p("x"), p("size"), named("stride")] }, "The mean of each window.", ""),
-    later(
+    there("kaiming", const { &[] }, "Start values by He et al. 2015, behind `new`."),
+    there("xavier", const { &[] }, "Start values by Glorot and Bengio 2010, behind `new`."),
+    there("orthogonal", const { &[] }, "A start value with orthonormal rows or columns, behind `new`."),
+    there("dirac", const { &[] }, "A start value that passes its input through, behind `new`."),
+    there("constant", const { &[p("value")] }, "A start value of one number, behind `new`."),
+    there("zeros", const { &[] }, "Start values of 0, behind `new`."),
+    there("ones", const { &[] }, "Start values of 1, behind `new`."),
+    // Layers of networks, of which the shapes are known.
+    layer("conv1d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along one axis.", ""),
+    layer("conv2d", const { &[p("x"), p("kernel"), named("stride"), PAD, named("groups")] }, "A convolution along two axes.", ""),
+    layer("embedding", const { &[p("x"), p("table")] }, "Rows of a table.", ""),
+    layer("self_attention", const { &[p("x"), p("heads"), named("kind")] }, "Attention of a sequence to itself.", ""),
+    layer("fourier", const { &[p("x"), named("kind")] }, "Mixing of a sequence by a Fourier transform.", ""),
+    layer("ffn", const { &[p("x"), p("hidden")] }, "A feed-forward layer.", ""),
+    layer("softmax", const { &[p("x"), OVER] }, "Positive numbers that add up to 1.", "`exp(x) / sum(exp(x), over: rows)`"),
+    layer("layer_norm", const { &[p("x")] }, "Rows of mean 0 and deviation 1.", "`mean` and `var` with `over: rows`"),
+    layer("rms_norm", const { &[p("x")] }, "Rows of root mean square 1.", "`norm` with `over: rows`"),
+    layer("batch_norm", const { &[p("x")] }, "Channels of mean 0 and deviation 1.", ""),
+    layer("relu", const { &[p("x")] }, "The positive part.", "`max(x, 0)`"),
+    layer("gelu", const { &[p("x")] }, "The Gaussian error linear unit.", ""),
+    layer("silu", const { &[p("x")] }, "x * sigmoid(x).", "`x * sigmoid(x)`"),
+    layer("max_pool", const { &[p("x"), p("size"), named("stride")] }, "The largest of each window.", ""),
+    layer("avg_pool", const { &[p("x"), p("size"), named("stride")] }, "The mean of each window.", ""),
+    layer(
         "dropout",
         const { &[p("x"), p("keep")] },
         "Entries dropped at random in training.",
@@ -347,6 +350,6 @@ mod tests {
             primitive("keep_top").map(Primitive::signature).as_deref(),
             Some("keep_top(x, density, [tied: ..], [over: ..])")
         );
-        assert!(primitive("conv2d").is_some_and(|p| !p.available));
+        assert!(primitive("fill").is_some_and(|p| !p.available));
     }
 }

@@ -104,7 +104,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The domain of a `choose`: `log(low, high)` means a range there.
+    /// The domain of a `choose`: `log(low, high)` means a range there, and `order`, `subset` and `simplex` have a meaning.
     pub(super) fn domain(&mut self, e: &ast::Expr) -> Expr {
         if let ast::ExprKind::Call { callee, args } = &e.kind
             && matches!(&callee.kind, ast::ExprKind::Name(n) if n == "log")
@@ -113,6 +113,14 @@ impl Resolver<'_> {
             let args = args.iter().map(|a| Arg { name: None, value: self.expr(&a.value) }).collect();
             let kind = ExprKind::Call { callee: Callee::Primitive("log"), callee_span: callee.span, args };
             return Expr { kind, span: e.span };
+        }
+        if let ast::ExprKind::Call { callee, args } = &e.kind
+            && let ast::ExprKind::Name(name) = &callee.kind
+            && ["order", "subset", "simplex"].contains(&name.as_str())
+            && self.function(name).is_none()
+            && let Some(p) = primitive(name)
+        {
+            return Expr { kind: self.call_primitive(p, callee.span, args), span: e.span };
         }
         self.expr(e)
     }

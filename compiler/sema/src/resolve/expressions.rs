@@ -1,6 +1,7 @@
 //! The walk over expressions.
 
 use super::Resolver;
+use super::modules::twice;
 use crate::codes::names::{UNKNOWN_ROLE, WHOLE_WITHOUT_CALL};
 use crate::hir::{self, Choose, Domain, Expr, ExprKind, For, Role};
 use merge_base::{Diagnostic, did_you_mean};
@@ -42,8 +43,8 @@ impl Resolver<'_> {
                 })
             }
             ast::ExprKind::Choose(c) => {
-                let (choose, works) = self.choose(c);
-                if works { ExprKind::Choose(Box::new(choose)) } else { ExprKind::Error }
+                let choose = self.choose(c);
+                ExprKind::Choose(Box::new(choose))
             }
             ast::ExprKind::Unary { op, value } => ExprKind::Unary { op: *op, value: self.boxed(value) },
             ast::ExprKind::Binary { op, op_span, left, right } => {
@@ -83,12 +84,17 @@ impl Resolver<'_> {
         clauses.iter().map(resolve).collect()
     }
 
-    /// A decision without its variable in scope, and whether it can be answered (if not, it was reported).
-    pub(super) fn choose(&mut self, c: &ast::Choose) -> (Choose, bool) {
+    /// A decision without its variable in scope.
+    pub(super) fn choose(&mut self, c: &ast::Choose) -> Choose {
         let per = c.per.as_ref().map(|e| self.expr(e));
         let domain = match &c.domain {
             ast::Domain::In(e) => Domain::In(self.domain(e)),
             ast::Domain::Arms(arms) => {
+                for (i, arm) in arms.iter().enumerate() {
+                    if let Some(first) = arms[..i].iter().find(|a| a.name.text == arm.name.text) {
+                        self.report(twice("arm", &arm.name.text, arm.name.span, first.name.span));
+                    }
+                }
                 Domain::Arms(arms.iter().map(|a| (a.name.text.clone(), a.name.span, self.expr(&a.value))).collect())
             }
         };
@@ -100,9 +106,7 @@ impl Resolver<'_> {
         });
         let local = self.local(&c.name.text, c.name.span);
         let (name, name_span) = (c.name.text.clone(), c.name.span);
-        let choose = Choose { name, name_span, local, per, domain, default, span: c.span };
-        let works = self.choice_works(&choose);
-        (choose, works)
+        Choose { name, name_span, local, per, domain, default, span: c.span }
     }
 
     fn whole(&mut self, inner: &ast::Expr) -> ExprKind {

@@ -79,18 +79,12 @@ impl Resolver<'_> {
         for item in &ast.items {
             match item {
                 ast::Item::Let(l) => items.push(Item::Let(self.let_(l))),
-                ast::Item::Choose(c) => items.push(match self.choose_stmt(c) {
-                    Stmt::Choose(c) => Item::Choose(c),
-                    Stmt::Let(l) => Item::Let(l),
-                    Stmt::New { .. } => continue,
-                }),
+                ast::Item::Choose(c) => items.push(Item::Choose(self.choose_stmt(c))),
                 ast::Item::Save(s) => items.push(Item::Save(self.save(s))),
                 ast::Item::Search(s) => {
-                    // The target may be a function; in either case nothing is elaborated yet.
-                    if self.function(&s.target.text).is_none() {
-                        self.value_name(&s.target.text, s.target.span);
+                    if let Some(search) = self.search(s) {
+                        items.push(Item::Search(Box::new(search)));
                     }
-                    self.later_search(s.span);
                 }
                 ast::Item::Test(t) => items.push(Item::Test(self.test(t))),
                 ast::Item::Use(_) | ast::Item::Fn(_) | ast::Item::Error(_) => {}
@@ -212,7 +206,7 @@ impl Resolver<'_> {
         for stmt in stmts {
             match stmt {
                 ast::Stmt::Let(l) => resolved.push(Stmt::Let(self.let_(l))),
-                ast::Stmt::Choose(c) => resolved.push(self.choose_stmt(c)),
+                ast::Stmt::Choose(c) => resolved.push(Stmt::Choose(self.choose_stmt(c))),
                 ast::Stmt::New(n) => resolved.push(self.new_stmt(n)),
                 ast::Stmt::Error(_) => {}
             }
@@ -220,39 +214,27 @@ impl Resolver<'_> {
         resolved
     }
 
-    fn choose_stmt(&mut self, c: &ast::Choose) -> Stmt {
-        let (mut choose, works) = self.choose(c);
+    fn choose_stmt(&mut self, c: &ast::Choose) -> hir::Choose {
+        let mut choose = self.choose(c);
         choose.local = self.define_watched(&c.name.text, c.name.span);
-        if works { Stmt::Choose(choose) } else { Stmt::Let(nothing(choose.local, c.name.span, c.span)) }
+        choose
     }
 
     fn new_stmt(&mut self, n: &ast::New) -> Stmt {
-        for dim in n.shape.iter().flatten() {
-            match dim {
-                ast::Dim::Expr(e) => {
-                    self.expr(e);
-                }
-                ast::Dim::Rest(name) => {
-                    self.value_name(&name.text, name.span);
-                }
-            }
-        }
-        // Start values such as `kaiming()` would only repeat what is said about `new`.
-        let before = self.found.len();
-        self.expr(&n.value);
-        let mut found = self.found.split_off(before);
-        found.retain(|d| d.code != crate::codes::names::PRIMITIVE_LATER);
-        self.found.append(&mut found);
-        self.later_new(n.span);
+        let shape = n.shape.as_ref().map(|dims| {
+            let dim = |d: &ast::Dim| match d {
+                ast::Dim::Expr(e) => hir::Dim::Expr(self.expr(e)),
+                ast::Dim::Rest(name) => match self.value_name(&name.text, name.span) {
+                    ExprKind::Local(id) => hir::Dim::Rest(id, name.span),
+                    kind => hir::Dim::Expr(hir::Expr { kind, span: name.span }),
+                },
+            };
+            dims.iter().map(dim).collect()
+        });
+        let value = self.expr(&n.value);
         let local = self.define_watched(&n.name.text, n.name.span);
-        Stmt::Let(nothing(local, n.name.span, n.span))
+        Stmt::New { name: n.name.text.clone(), local, shape, value, span: n.span }
     }
-}
-
-/// A `let` whose value was reported.
-fn nothing(local: hir::LocalId, name: Span, span: Span) -> hir::Let {
-    let value = hir::Expr { kind: ExprKind::Error, span };
-    hir::Let { pattern: hir::Binding::Local(local, name), ty: None, value, requires: None, span }
 }
 
 fn binding_names(binding: &ast::Binding) -> Vec<(String, Span)> {

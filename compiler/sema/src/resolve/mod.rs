@@ -12,6 +12,7 @@
 //! | `expressions`, `models`, `types` | the walk over the tree |
 //! | `calls` | functions by name, arguments, words |
 //! | `strings` | holes and patterns |
+//! | `search` | the settings of searches |
 //! | `later` | what is not there yet |
 //! | `cycles` | functions that call themselves |
 //!
@@ -28,6 +29,7 @@ mod later;
 mod models;
 mod modules;
 mod scope;
+mod search;
 mod strings;
 #[cfg(test)]
 mod tests;

@@ -187,19 +187,19 @@ fn tests_see_the_top_level() {
 
 #[test]
 fn what_is_not_there_yet_is_said_once_and_looked_into() {
-    gives("save relu(base) to \"x\"", "E1901", "relu");
-    gives("choose t in 0.0..=1.0\nsave t * base to \"x\"", "E1902", "t");
-    gives("save choose m { a => base, b => math } = a to \"x\"", "E1903", "m");
-    gives("choose t per 1 in 0.0..=1.0 = 0.5\nsave t * base to \"x\"", "E1904", "1");
-    gives("search base { trials: 5 }", "E1905", "search base { trials: 5 }");
-    gives("save { new a[3] = kaiming() a } to \"x\"", "E1906", "new a[3] = kaiming()");
+    gives("save fill(base, base) to \"x\"", "E1901", "fill");
+    fine("search base { evaluate: command(\"./x {model}\"), maximize: [acc, \"speed\"], using: mcts(seed: 1), trials: 5 }");
+    fine("save { new a[3] = kaiming() a } to \"x\"");
     gives(
         "save from base { \"m\" as f(x: tensor[..t, d]) => f(2 * x) _ => base } to \"x\"",
         "E1907",
         "\"m\" as f(x: tensor[..t, d])",
     );
-    let text = format!("{HEAD}save relu(bsae) to \"x\"");
-    assert_eq!(found(&text), [("E1901".into(), "relu".into()), ("E1001".into(), "bsae".into())]);
+    let text = format!("{HEAD}save fill(bsae, base) to \"x\"");
+    assert_eq!(found(&text), [("E1901".into(), "fill".into()), ("E1001".into(), "bsae".into())]);
+    fine("choose t in 0.0..=1.0\nsave t * base to \"x\"");
+    fine("save choose m per 1 { a => base, b => math } = a to \"x\"");
+    fine("choose o in order([1, 2])\nchoose s in subset([1, 2], size: 1)\nsave { \"{o[0]}.{s[0]}\": base[\"a\"] } to \"x\"");
     fine(
         "choose t in log(1e-3, 1e-1) = 1e-2\nchoose which in [\"a\", \"b\"] = \"a\"\n\
           save (if which == \"a\" { t * base } else { base }) to \"x\"",

@@ -1,0 +1,163 @@
+//! The space of a recipe: every decision it leaves open, which of them there are when, and how many candidates that makes.
+//!
+//! | file | job |
+//! |---|---|
+//! | `passes` | candidates elaborated while decisions are watched, each once |
+//! | `tasks` | which candidates must be looked at, so that no decision is missed |
+//! | `tree` | the tree of what was found, for the room that searches |
+//! | `checks` | candidates for the checks that mention several decisions |
+//! | `conflict` | why a space is empty |
+//! | `describe` | the tree for people, candidates drawn and numbered |
+//! | `convert` | domains and answers between the language and the search |
+//!
+//! A decision's existence, its domain and its key depend on a known few others (`merge_sema::space::Exploration`). So it is enough
+//! to try the values of those few, and independent decisions are tried side by side: a space of 10^60 candidates takes some dozen
+//! elaborations.
+//!
+//! Invariants: the order of a list of decisions is that of the recipe; the tree does not depend on how long anything takes.
+//!
+//! Not here: algorithms of search (`merge-search`), what a candidate is worth.
+
+mod checks;
+mod conflict;
+mod convert;
+mod describe;
+mod passes;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use crate::analyse::{Front, Request};
+pub(crate) use convert::answers;
+use merge_base::Diagnostic;
+use merge_runtime::Error;
+use merge_search::Assignment;
+use merge_sema::space::{Answer, Domain};
+use std::collections::BTreeMap;
+
+/// More combinations than this are not tried beforehand, but candidate by candidate.
+pub(crate) const MOST_COMBINATIONS: u128 = 10_000;
+
+/// More elaborations than this are not spent on one space.
+const MOST_PASSES: usize = 12_000;
+
+/// A recipe with what it leaves open.
+pub struct OpenRecipe {
+    pub(crate) front: Front,
+    pub space: merge_search::Space,
+    /// The decisions by name, as the recipe declares them.
+    pub(crate) domains: BTreeMap<String, Domain>,
+    /// Decisions of which only the candidate knows whether it has them: too many others have a say.
+    pub late: Vec<String>,
+    /// Conditions and checks that are tried candidate by candidate, as sentences.
+    pub notes: Vec<String>,
+    /// Whether the size is exact: nothing but checks is left to the candidates.
+    pub counted: bool,
+    /// Elaborations it took.
+    pub passes: usize,
+    /// The fewest and the most parameters among the networks that were looked at.
+    pub parameters: Option<(u64, u64)>,
+    /// What is wrong with some candidates.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Whether the checks that mention several decisions are tried for all of their combinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    Tried,
+    /// Each candidate is checked when it is made. Enough to count, and much quicker for large spaces.
+    Left,
+}
+
+/// Reads a recipe and finds its space.
+///
+/// # Errors
+/// Of the world; and where the recipe itself is wrong, what is wrong with it comes back inside `Ok(Err(..))`.
+pub fn open(request: &Request, checks: Checks) -> Result<Result<OpenRecipe, crate::Analysis>, Error> {
+    let analysis = crate::analyse(request)?;
+    if analysis.has_errors() {
+        return Ok(Err(analysis));
+    }
+    let mut front = Front::read(request)?;
+    let explored = explore(&mut front, checks)?;
+    if explored.diagnostics.iter().any(Diagnostic::is_error) || explored.space.is_none() {
+        let mut analysis = analysis;
+        analysis.diagnostics.extend(explored.diagnostics);
+        return Ok(Err(analysis));
+    }
+    let Explored { space: Some(space), domains, late, notes, counted, passes, parameters, diagnostics } = explored else {
+        return Err(Error::internal("a space without faults was lost"));
+    };
+    Ok(Ok(OpenRecipe { front, space, domains, late, notes, counted, passes, parameters, diagnostics }))
+}
+
+/// What an exploration found.
+pub(crate) struct Explored {
+    /// None where it is empty or has faults.
+    pub space: Option<merge_search::Space>,
+    pub domains: BTreeMap<String, Domain>,
+    pub late: Vec<String>,
+    pub notes: Vec<String>,
+    pub counted: bool,
+    pub passes: usize,
+    pub parameters: Option<(u64, u64)>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Finds the space of a recipe that is right for its defaults.
+pub(crate) fn explore(front: &mut Front, checks: Checks) -> Result<Explored, Error> {
+    let mut passes = passes::Passes::new(front);
+    let found = tasks::find(&mut passes, &[]);
+    let mut diagnostics = Vec::new();
+    let mut space = None;
+    match tree::assemble(&found) {
+        None => diagnostics.push(conflict::explain(&mut passes)),
+        Some(Err(fault)) => return Err(Error::internal(format!("the tree of decisions does not hold together: {fault}"))),
+        Some(Ok(made)) => space = Some(made),
+    }
+    let counted = found.notes.is_empty();
+    let mut notes = found.notes.clone();
+    if space.is_some() && checks == Checks::Tried {
+        notes.extend(checks::cover(&mut passes));
+        diagnostics.extend(checks::faults(&mut passes));
+    }
+    let domains = passes.domains();
+    Ok(Explored {
+        space,
+        domains,
+        late: found.late,
+        notes,
+        counted,
+        passes: passes.count(),
+        parameters: passes.parameters(),
+        diagnostics,
+    })
+}
+
+impl OpenRecipe {
+    /// The answers of a candidate, as the language has them.
+    pub fn answers(&self, candidate: &Assignment) -> BTreeMap<String, Answer> {
+        convert::answers(&self.space, candidate, &self.domains)
+    }
+
+    /// A candidate as a file of choices: decision → value, in the order of the recipe.
+    pub fn to_choices(&self, candidate: &Assignment) -> serde_json::Map<String, serde_json::Value> {
+        let answers = self.answers(candidate);
+        let order = self.space.named(candidate).map(|(path, _)| path.to_owned());
+        order.filter_map(|path| Some((path.clone(), convert::to_json(self.domains.get(&path)?, answers.get(&path)?)))).collect()
+    }
+
+    /// The candidate of a file of choices. Decisions that are not there have their defaults.
+    ///
+    /// # Errors
+    /// A sentence: which decision does not fit, and why.
+    pub fn candidate(&self, choices: &[(String, String)]) -> Result<Assignment, String> {
+        convert::candidate(&self.space, &self.domains, choices)
+    }
+
+    /// What the recipe's messages stand on.
+    pub fn sources(&self) -> &merge_base::Sources {
+        &self.front.sources
+    }
+}

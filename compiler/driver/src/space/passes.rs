@@ -1,0 +1,103 @@
+//! Candidates elaborated while their decisions are watched; each is elaborated once.
+
+use super::convert;
+use crate::analyse::Front;
+use merge_base::Diagnostic;
+use merge_sema::space::{Answer, Decision, Domain, Exploration};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Answers by decision; all others have their defaults, or their first values.
+pub(super) type Answered = BTreeMap<String, Answer>;
+
+/// What one elaboration said.
+pub(super) struct Pass {
+    pub answered: Answered,
+    pub decisions: Vec<Decision>,
+    pub exploration: Exploration,
+    pub diagnostics: Vec<Diagnostic>,
+    /// Of a network.
+    pub parameters: Option<u64>,
+}
+
+pub(super) struct Passes<'f> {
+    front: &'f mut Front,
+    done: Vec<Rc<Pass>>,
+    by_answers: BTreeMap<String, usize>,
+}
+
+impl<'f> Passes<'f> {
+    pub fn new(front: &'f mut Front) -> Passes<'f> {
+        Passes { front, done: Vec::new(), by_answers: BTreeMap::new() }
+    }
+
+    /// The elaboration of these answers.
+    pub fn get(&mut self, answered: &Answered) -> Rc<Pass> {
+        let key = format!("{answered:?}");
+        if let Some(known) = self.by_answers.get(&key) {
+            return self.done[*known].clone();
+        }
+        let elaborated = self.front.watch(answered);
+        let pass = Pass {
+            answered: answered.clone(),
+            decisions: elaborated.decisions,
+            exploration: elaborated.exploration.unwrap_or_default(),
+            diagnostics: elaborated.diagnostics,
+            parameters: elaborated.parameters,
+        };
+        self.by_answers.insert(key, self.done.len());
+        self.done.push(Rc::new(pass));
+        self.done[self.done.len() - 1].clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.done.len()
+    }
+
+    /// All that was elaborated so far, in order.
+    pub fn all(&self) -> Vec<Rc<Pass>> {
+        self.done.clone()
+    }
+
+    /// The fewest and the most parameters of the networks that were looked at.
+    pub fn parameters(&self) -> Option<(u64, u64)> {
+        let mut all = self.done.iter().filter_map(|p| p.parameters);
+        let first = all.next()?;
+        Some(all.fold((first, first), |(low, high), n| (low.min(n), high.max(n))))
+    }
+
+    /// The domain of each decision, as it was first seen.
+    pub fn domains(&self) -> BTreeMap<String, Domain> {
+        let mut found = BTreeMap::new();
+        for decision in self.done.iter().flat_map(|p| &p.decisions) {
+            found.entry(decision.id.clone()).or_insert_with(|| decision.domain.clone());
+        }
+        found
+    }
+}
+
+impl Pass {
+    /// The number of values of a decision, if it has finitely many.
+    pub fn values(&self, decision: u32) -> Option<u128> {
+        let domain = &self.decisions[decision as usize].domain;
+        convert::domain(domain).small_count().map(u128::from)
+    }
+
+    /// The combinations of some decisions; none where they are too many to be tried.
+    pub fn combinations(&self, decisions: &[u32]) -> Option<u128> {
+        let product = decisions.iter().try_fold(1u128, |n, d| n.checked_mul(self.values(*d)?))?;
+        (product <= super::MOST_COMBINATIONS).then_some(product)
+    }
+
+    /// Whether every condition of a `let` holds.
+    pub fn is_feasible(&self) -> bool {
+        self.exploration.conditions.iter().all(|c| c.holds)
+    }
+}
+
+/// The values of a finite domain, in their order.
+pub(super) fn values_of(domain: &Domain) -> Vec<Answer> {
+    let searched = convert::domain(domain);
+    let count = searched.small_count().unwrap_or(0);
+    (0..count).map(|rank| convert::answer(&searched.unrank(rank.into()))).collect()
+}

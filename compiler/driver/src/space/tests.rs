@@ -1,0 +1,157 @@
+use super::*;
+use std::path::PathBuf;
+
+/// A folder with a recipe and a checkpoint of four layers, as a text that stands in for it.
+fn folder(name: &str, recipe: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("merge-space-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for model in ["base", "math", "code"] {
+        let mut text = String::from("# merge schema 1\n");
+        for l in 0..4 {
+            for part in ["self_attn.q_proj", "mlp.up_proj"] {
+                text += &format!("model.layers.{l}.{part}.weight F32 [8, 8]\n");
+            }
+        }
+        text += "model.norm.weight F32 [8]\n";
+        std::fs::write(folder.join(format!("{model}.schema")), text).unwrap();
+    }
+    let head = "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nlet code = checkpoint(\"code\")\n";
+    std::fs::write(folder.join("recipe.merge"), format!("{head}{recipe}\n")).unwrap();
+    folder
+}
+
+fn request(name: &str, recipe: &str) -> Request {
+    Request { file: folder(name, recipe).join("recipe.merge"), ..Request::default() }
+}
+
+fn opened(name: &str, recipe: &str) -> OpenRecipe {
+    let request = request(name, recipe);
+    let result = open(&request, Checks::Tried).unwrap();
+    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
+    match result {
+        Ok(open) => open,
+        Err(analysis) => panic!("{:#?}", analysis.diagnostics),
+    }
+}
+
+fn faults(name: &str, recipe: &str) -> Vec<(&'static str, String)> {
+    let request = request(name, recipe);
+    let result = open(&request, Checks::Tried).unwrap();
+    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
+    match result {
+        Ok(_) => Vec::new(),
+        Err(a) => a.diagnostics.iter().filter(|d| d.is_error()).map(|d| (d.code.0, d.notes.join(" "))).collect(),
+    }
+}
+
+const MIXED: &str = "
+let tasks = [math, code]
+let candidate = like base {
+    \"model.layers.{l}.{part: self_attn|mlp}.**\" => choose method per (div(l, 2), part) {
+        task => base + sum([(choose w per (div(l, 2), m) in -1.0..=1.0 = 0.5) * (m - base) for m in tasks])
+        pick => base + (choose s in [1, 2, 3]) * (math - base)
+        keep => base
+    } = keep
+    _ => mean(tasks)
+}
+save candidate to \"out\"";
+
+#[test]
+fn independent_decisions_multiply_and_arms_add() {
+    let open = opened("arms", MIXED);
+    // Four decisions between 1, 3 and 1 candidates; the weights of a task are shared between its parts.
+    assert_eq!(open.space.count().to_string(), "625");
+    assert!(open.passes < 40, "{}", open.passes);
+    assert_eq!(open.space.slots(), 4 + 4 + 4);
+    let text = open.describe();
+    assert!(text.contains("candidate.method[0, mlp]  [task, pick, keep] = keep"), "{text}");
+    assert!(text.contains("candidate.method[1, self_attn].pick.s  [1, 2, 3]"), "{text}");
+}
+
+#[test]
+fn what_depends_on_a_number_is_there_as_often_as_it_says() {
+    let recipe = "
+choose n in [1, 2, 4]
+let picks = [{ choose k in 1..=3  choose extra in [true, false]  k * (if extra { choose more in [1, 2] } else { 1 }) } for i in 0..n]
+save base * picks[0] / picks[0] to \"out\"";
+    let open = opened("loops", recipe);
+    // A turn has 3 x (2 + 1) candidates.
+    let turn: u64 = 9;
+    assert_eq!(open.space.count().to_string(), (turn + turn.pow(2) + turn.pow(4)).to_string());
+    assert!(open.passes < 400, "{}", open.passes);
+}
+
+#[test]
+fn spaces_of_any_size_are_counted_quickly() {
+    let recipe = "
+let on = [choose keep in [true, false] for t in 0..200]
+let count = len([t for t in 0..200 if on[t]])
+save base * (count + 1) / (count + 1) to \"out\"";
+    let open = opened("large", recipe);
+    assert_eq!(open.space.size().skeletons(), num(2).pow(200));
+    assert!(open.notes.iter().any(|n| n.contains("each candidate is checked")), "{:?}", open.notes);
+    assert!(open.passes < 10, "{}", open.passes);
+}
+
+fn num(n: u32) -> num_bigint::BigUint {
+    n.into()
+}
+
+#[test]
+fn conditions_exclude_combinations_exactly() {
+    let recipe = "
+choose a in 1..=4
+choose b in 1..=4
+choose c in 1..=4
+let sum = a + b requires sum <= 5 and mod(a, 2) == 0
+save base * sum * c / sum / c to \"out\"";
+    let open = opened("conditions", recipe);
+    // (2, 1..=3) and (4, 1), each with 4 values of c.
+    assert_eq!(open.space.count().to_string(), "16");
+    for rank in 0..16u32 {
+        let candidate = open.space.unrank(&rank.into()).unwrap();
+        let choices = open.to_choices(&candidate);
+        assert!(choices["a"].as_i64().unwrap() + choices["b"].as_i64().unwrap() <= 5);
+        let set: Vec<(String, String)> = choices.iter().map(|(k, v)| (k.clone(), v.to_string())).collect();
+        assert_eq!(open.candidate(&set), Ok(candidate));
+    }
+    assert!(open.candidate(&[("a".into(), "3".into())]).is_err());
+    assert!(open.candidate(&[("nothing".into(), "3".into())]).is_err());
+}
+
+#[test]
+fn contradictory_conditions_are_named() {
+    let recipe = "
+choose a in 1..=3
+choose b in 1..=3
+let first = a requires a <= 3
+let sum = a + b requires sum <= 3
+let product = a * b requires product >= 4
+save base * product * sum * first / product / sum / first to \"out\"";
+    let request = request("conflict", recipe);
+    let Ok(Err(analysis)) = open(&request, Checks::Tried) else { panic!("the space is empty") };
+    assert!(analysis.diagnostics.iter().filter(|d| d.is_error()).all(|d| d.code.0 == "E3104"));
+    let mut front = Front::read(&request).unwrap();
+    let explored = explore(&mut front, Checks::Tried).unwrap();
+    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
+    let diagnostics = explored.diagnostics;
+    let [d] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
+    assert_eq!((d.code.0, d.labels.len()), ("E3104", 2));
+}
+
+#[test]
+fn a_combination_that_fails_is_named_unless_it_is_excluded() {
+    let recipe = "
+choose rows in [2, 4, 8] = 8
+choose parts in [1, 2, 3] = 2
+let size = rows / parts
+save base[\"**.q_proj.weight\"][0..size, ..] to \"out\" { config: { x: 1 } }";
+    let found = faults("holes", recipe);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].1.contains("`parts` = 3") && !found[0].1.contains("rows"), "{found:?}");
+    let fixed = recipe.replace(
+        "let size = rows / parts",
+        "let n = rows requires mod(rows, parts) == 0\nlet size = if mod(n, parts) == 0 { n / parts } else { 1 }",
+    );
+    assert_eq!(faults("no-holes", &fixed), []);
+}

@@ -1,0 +1,342 @@
+//! Watching decisions: on which of them what is computed depends.
+//!
+//! While it watches, an elaboration keeps for the expression at hand the set of structural decisions that were read for it, and
+//! for the place at hand those that decide whether it is reached (conditions, lengths of lists, arms). Variables remember the set of
+//! what they were given. A set may be larger than need be, and then a few more candidates are tried; it is never smaller.
+//!
+//! Of a tensor and a model only shapes and names can decide anything later, not entries: a function that declares the shape of its
+//! result hands on what those dims depend on, and `like` what its model's names depend on. Real decisions are arguments of
+//! kernels and decide nothing.
+//!
+//! Not here: the tree that is made of this (the driver).
+
+use super::context::Cx;
+use super::expressions::Frame;
+use crate::hir::walk::{Visit, walk_block, walk_expr};
+use crate::hir::{Block, Callee, Choose, Dim, Expr, ExprKind, Fn, LocalId, Type};
+use crate::space::{Condition, Exploration, Taint, Taints};
+use crate::value::{Argument, Value};
+use merge_base::Span;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
+
+/// The state of a watching elaboration.
+#[derive(Default)]
+pub(super) struct Watch {
+    taints: Taints,
+    /// What the expression at hand was computed from.
+    now: Taint,
+    /// What members of a list at hand were computed from, each by itself.
+    gathered: Taint,
+    /// What decided which of several values it is.
+    selected: Taint,
+    /// What decides whether the place at hand is reached.
+    control: Taint,
+    /// What the variable that is bound next depends on.
+    binding: Taint,
+    /// Of arguments, by where they stand, as they were evaluated last.
+    arguments: FxHashMap<Span, Taint>,
+    mentions: FxHashSet<Taint>,
+    /// What decides whether places are reached where something is decided.
+    controls: FxHashSet<Taint>,
+    /// Of lists that were made member by member: what the length depends on, and each member.
+    lists: FxHashMap<*const Value, (Rc<[Value]>, Taint, Rc<[Taint]>)>,
+    /// Functions in which, or in whose callees, something is decided.
+    deciding: Vec<bool>,
+    depends: Vec<Taint>,
+    conditions: Vec<Condition>,
+}
+
+/// What a lifted function needs to know when it is applied.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    control: Taint,
+    arguments: Vec<(Span, Taint)>,
+}
+
+impl<'p> Cx<'p> {
+    pub(super) fn union(&mut self, a: Taint, b: Taint) -> Taint {
+        match &mut self.watch {
+            Some(w) => w.taints.union(a, b),
+            None => Taint::NONE,
+        }
+    }
+
+    /// Notes that the expression at hand is computed from this.
+    pub(super) fn read(&mut self, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            w.now = w.taints.union(w.now, taint);
+        }
+    }
+
+    /// Notes what a member of a list is computed from: the members do not meet.
+    pub(super) fn gather(&mut self, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            w.gathered = w.taints.union(w.gathered, taint);
+        }
+    }
+
+    /// Notes that this decides which value the expression at hand has.
+    pub(super) fn select_by(&mut self, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            w.now = w.taints.union(w.now, taint);
+            w.selected = w.taints.union(w.selected, taint);
+        }
+    }
+
+    /// Evaluates something by itself: its value with what the value depends on, of which the expression around learns nothing.
+    pub(super) fn apart(&mut self, body: impl FnOnce(&mut Cx<'p>) -> Value) -> (Value, Taint) {
+        let Some(w) = &mut self.watch else { return (body(self), Taint::NONE) };
+        let outer = (std::mem::take(&mut w.now), std::mem::take(&mut w.selected), std::mem::take(&mut w.gathered));
+        let value = body(self);
+        let Some(w) = &mut self.watch else { return (value, Taint::NONE) };
+        let (now, selected, gathered) = (w.now, w.selected, w.gathered);
+        (w.now, w.selected, w.gathered) = outer;
+        let all = w.taints.union(now, w.control);
+        w.mentions.insert(all);
+        let now = w.taints.union(now, gathered);
+        let taint = match &value {
+            Value::Model(m) => {
+                let own = m.structure.get().unwrap_or(now);
+                m.structure.set(Some(own));
+                w.taints.union(own, selected)
+            }
+            _ => now,
+        };
+        (value, taint)
+    }
+
+    /// [`Cx::apart`] of an expression. A variable alone is no computation in which decisions meet.
+    pub(super) fn apart_expr(&mut self, e: &'p Expr, frame: &mut Frame) -> (Value, Taint) {
+        if self.watch.is_some() {
+            match e.kind {
+                ExprKind::Local(id) => {
+                    return (frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison), frame.taint(id));
+                }
+                ExprKind::Global(id) => {
+                    let taint = self.global_taints.get(id.0 as usize).copied().unwrap_or_default();
+                    return (self.globals.get(id.0 as usize).cloned().unwrap_or(Value::Poison), taint);
+                }
+                _ => {}
+            }
+        }
+        self.apart(|cx| cx.expr(e, frame))
+    }
+
+    /// Runs `body` where this decides whether it is reached. `decides`: whether something is decided in what is reached so, or in
+    /// what would be otherwise.
+    pub(super) fn under<T>(&mut self, taint: Taint, decides: bool, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
+        let Some(w) = &mut self.watch else { return body(self) };
+        let outer = w.control;
+        w.control = w.taints.union(outer, taint);
+        if decides && taint != Taint::NONE {
+            w.controls.insert(w.control);
+        }
+        let result = body(self);
+        if let Some(w) = &mut self.watch {
+            w.control = outer;
+        }
+        result
+    }
+
+    /// Runs `body`, which binds variables to values that depend on this.
+    pub(super) fn binding<T>(&mut self, taint: Taint, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
+        let Some(w) = &mut self.watch else { return body(self) };
+        let outer = std::mem::replace(&mut w.binding, taint);
+        let result = body(self);
+        if let Some(w) = &mut self.watch {
+            w.binding = outer;
+        }
+        result
+    }
+
+    /// What the variable that is bound now depends on.
+    pub(super) fn bound_taint(&self) -> Taint {
+        self.watch.as_ref().map_or(Taint::NONE, |w| w.binding)
+    }
+
+    /// Remembers what an argument depends on, for whoever binds it to a parameter.
+    pub(super) fn note_argument(&mut self, span: Span, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            w.arguments.insert(span, taint);
+            w.now = w.taints.union(w.now, taint);
+        }
+    }
+
+    pub(super) fn argument_taint(&self, span: Span) -> Taint {
+        self.watch.as_ref().and_then(|w| w.arguments.get(&span).copied()).unwrap_or_default()
+    }
+
+    /// What has to be known later of a function that is applied name by name.
+    pub(super) fn watched(&self, args: &[Option<Argument>]) -> Watched {
+        let Some(w) = &self.watch else { return Watched::default() };
+        let arguments = args.iter().flatten().map(|a| (a.span, self.argument_taint(a.span))).collect();
+        Watched { control: w.control, arguments }
+    }
+
+    /// Runs a lifted function where it was written.
+    pub(super) fn as_watched(&mut self, watched: &Watched, body: impl FnOnce(&mut Cx<'p>) -> Value) -> Value {
+        let Some(w) = &mut self.watch else { return body(self) };
+        let outer = std::mem::replace(&mut w.control, watched.control);
+        w.arguments.extend(watched.arguments.iter().copied());
+        let (value, _) = self.apart(body);
+        if let Some(w) = &mut self.watch {
+            w.control = outer;
+        }
+        value
+    }
+
+    /// Notes a decision with what its domain and its key depend on.
+    pub(super) fn watch_decision(&mut self, index: usize, own: Taint) {
+        if let Some(w) = &mut self.watch {
+            let depends = w.taints.union(w.control, own);
+            if w.depends.len() <= index {
+                w.depends.resize(index + 1, Taint::NONE);
+            }
+            w.depends[index] = w.taints.union(w.depends[index], depends);
+        }
+    }
+
+    /// The set of one structural decision.
+    pub(super) fn taint_of_decision(&mut self, index: usize) -> Taint {
+        let structural = self.decided[index].decision.structural;
+        match &mut self.watch {
+            Some(w) if structural => w.taints.one(index as u32),
+            _ => Taint::NONE,
+        }
+    }
+
+    /// Notes a condition of a `let`; whether it was taken care of. One that real numbers settle is tried for each candidate.
+    pub(super) fn watch_condition(&mut self, value: &Value, taint: Taint, span: Span) -> bool {
+        let text = self.text(span).split_whitespace().collect::<Vec<_>>().join(" ");
+        let Some(w) = &mut self.watch else { return false };
+        match value {
+            Value::Bool(holds) => {
+                let all = w.taints.union(taint, w.control);
+                let depends = w.taints.members(all).to_vec();
+                w.conditions.push(Condition { span, text, holds: *holds, depends });
+                true
+            }
+            other => matches!(other, Value::Tensor(_)),
+        }
+    }
+
+    /// What the declared shape of a function's result depends on; `else_` where it does not say.
+    pub(super) fn result_taint(&mut self, f: &'p Fn, frame: &mut Frame, else_: Taint) -> Taint {
+        let Type::Named { dims: Some(dims), .. } = &f.result else { return else_ };
+        let mut all = Taint::NONE;
+        for dim in dims {
+            let taint = match dim {
+                // Where the result itself binds a dim, it may be anything.
+                Dim::Bind(..) | Dim::BindRest(..) => return else_,
+                Dim::Rest(local, _) => frame.taint(*local),
+                Dim::Expr(e) => self.apart_expr(e, frame).1,
+            };
+            all = self.union(all, taint);
+        }
+        all
+    }
+
+    /// Whether something is decided in an expression, or in a function that it calls.
+    pub(super) fn decides(&self, e: &'p Expr) -> bool {
+        self.decides_in(&|visit| walk_expr(e, visit))
+    }
+
+    /// [`Cx::decides`] of a block.
+    pub(super) fn block_decides(&self, b: &'p Block) -> bool {
+        self.decides_in(&|visit| walk_block(b, visit))
+    }
+
+    fn decides_in(&self, walk: &dyn std::ops::Fn(&mut dyn Visit<'p>)) -> bool {
+        let Some(w) = &self.watch else { return false };
+        let mut found = Decides { deciding: &w.deciding, found: false };
+        walk(&mut found);
+        found.found
+    }
+
+    /// Finds the functions in which something is decided; they call no function that reaches them.
+    pub(super) fn find_deciding(&mut self) {
+        let program = self.program;
+        let mut deciding = vec![false; program.fns.len()];
+        loop {
+            let mut found = false;
+            for (i, f) in program.fns.iter().enumerate().filter(|(i, _)| !deciding[*i]).collect::<Vec<_>>() {
+                let mut visit = Decides { deciding: &deciding, found: false };
+                f.params.iter().filter_map(|p| p.default.as_ref()).for_each(|e| walk_expr(e, &mut visit));
+                walk_block(&f.body, &mut visit);
+                if visit.found {
+                    deciding[i] = true;
+                    found = true;
+                }
+            }
+            if !found {
+                break;
+            }
+        }
+        if let Some(w) = &mut self.watch {
+            w.deciding = deciding;
+        }
+    }
+
+    /// Remembers what each member of a list depends on.
+    pub(super) fn note_list(&mut self, list: &Rc<[Value]>, length: Taint, members: Vec<Taint>) {
+        if let Some(w) = &mut self.watch
+            && !list.is_empty()
+        {
+            w.lists.insert(list.as_ptr(), (list.clone(), length, members.into()));
+        }
+    }
+
+    /// What the length of a list depends on, where that is known better than for the whole.
+    pub(super) fn length_taint(&self, list: &Value) -> Option<Taint> {
+        let Value::List(l) = list else { return None };
+        self.watch.as_ref()?.lists.get(&l.as_ptr()).map(|(_, length, _)| *length)
+    }
+
+    /// What one member of a list depends on, where that is known better than for the whole.
+    pub(super) fn member_taint(&mut self, list: &Value, index: usize) -> Option<Taint> {
+        let Value::List(l) = list else { return None };
+        let w = self.watch.as_mut()?;
+        let (_, length, members) = w.lists.get(&l.as_ptr())?;
+        let (length, member) = (*length, *members.get(index)?);
+        Some(w.taints.union(length, member))
+    }
+
+    /// What was seen.
+    pub(super) fn exploration(&mut self) -> Option<Exploration> {
+        let w = self.watch.take()?;
+        let list = |t: &Taint| w.taints.members(*t).to_vec();
+        let mut depends: Vec<Vec<u32>> = w.depends.iter().map(list).collect();
+        depends.resize(self.decided.len(), Vec::new());
+        let mut mentions: Vec<Vec<u32>> = w.mentions.iter().map(list).filter(|m| !m.is_empty()).collect();
+        mentions.sort();
+        let mut controls: Vec<Vec<u32>> = w.controls.iter().map(list).collect();
+        controls.sort();
+        Some(Exploration { depends, controls, conditions: w.conditions, mentions })
+    }
+}
+
+/// Whether a walk meets a decision.
+struct Decides<'d> {
+    deciding: &'d [bool],
+    found: bool,
+}
+
+impl<'p> Visit<'p> for Decides<'_> {
+    fn expr(&mut self, e: &'p Expr) {
+        if let ExprKind::Call { callee: Callee::Fn(id), .. } = &e.kind {
+            self.found |= self.deciding[id.0 as usize];
+        }
+    }
+
+    fn choose(&mut self, _c: &'p Choose, _is_statement: bool) {
+        self.found = true;
+    }
+}
+
+impl Frame {
+    /// What a variable depends on.
+    pub(super) fn taint(&self, local: LocalId) -> Taint {
+        self.taints.get(local.0 as usize).copied().unwrap_or_default()
+    }
+}

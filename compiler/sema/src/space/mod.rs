@@ -1,0 +1,62 @@
+//! Decisions as data: what a recipe leaves open, and what can be answered.
+//!
+//! Elaboration records a [`Decision`] for each `choose` that it reaches. A candidate is the recipe with an [`Answer`] to each of
+//! them. An elaboration that watches ([`Exploration`]) also says which decisions depend on which: so a space is made from a few
+//! candidates, and none of its others need be tried. The room that searches has types of its own for the same things; the driver translates.
+//!
+//! Invariants: a decision is known by its path alone ([`Decision::id`]); the order of a list's labels is that of the recipe.
+//!
+//! Not here: the evaluation of `choose` (`elaborate::choices`), trees of decisions (the driver, `merge-search`).
+
+mod domain;
+mod taint;
+
+pub use domain::{Answer, Domain};
+pub use taint::{Taint, Taints};
+
+use merge_base::Span;
+
+/// One `choose`, for one value of its key, as it was reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The path through lets, calls and arms with its keys: `candidate.method[2, mlp].ties.d`.
+    pub id: String,
+    pub span: Span,
+    pub domain: Domain,
+    /// What `run` takes without an answer; a decision without one is open.
+    pub default: Option<Answer>,
+    /// What it was in this elaboration.
+    pub answer: Answer,
+    /// Whether the value specialises the graph; if not, it is an argument of the compiled kernels.
+    pub structural: bool,
+}
+
+/// The parts of a decision's path without the spaces that people put behind commas.
+pub fn normalised(id: &str) -> String {
+    id.replace(", ", ",")
+}
+
+/// What an elaboration that watches its decisions has seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exploration {
+    /// For each of the decisions reached (in [`crate::Elaborated::decisions`]): those before it on whose values it depends that
+    /// it is reached, and its domain and key.
+    pub depends: Vec<Vec<u32>>,
+    /// Sets of decisions that decide together whether a place is reached where something is decided, seen or not.
+    pub controls: Vec<Vec<u32>>,
+    /// The conditions behind the `requires` of `let`s that decisions and ints settle.
+    pub conditions: Vec<Condition>,
+    /// Sets of decisions that something was computed from together, ascending: what a check may mention.
+    pub mentions: Vec<Vec<u32>>,
+}
+
+/// A `requires` of a `let`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    pub span: Span,
+    /// As it is written.
+    pub text: String,
+    pub holds: bool,
+    /// The decisions it depends on, by number.
+    pub depends: Vec<u32>,
+}

@@ -1,0 +1,157 @@
+//! Spaces: their sizes, frozen candidates that run like the recipes they come from, and a search.
+
+use merge_driver::{Request, Undecided, space::Checks};
+use merge_runtime::{Options, progress::Silent};
+use merge_tests::{Folder, read_model, root, write_stand_ins};
+use std::path::Path;
+
+fn opened(file: &Path) -> merge_driver::space::OpenRecipe {
+    let request = Request { file: file.to_owned(), ..Request::default() };
+    match merge_driver::space::open(&request, Checks::Left).unwrap() {
+        Ok(open) => open,
+        Err(analysis) => {
+            let said: Vec<String> =
+                analysis.diagnostics.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes)).collect();
+            panic!("{}\n{}", file.display(), said.join("\n"));
+        }
+    }
+}
+
+/// The size of a space of `examples/spaces`, with every sampled candidate of the right shape.
+fn example(name: &str) -> String {
+    let file = root().join("examples/spaces").join(format!("{name}.merge"));
+    let open = opened(&file);
+    assert!(open.counted, "{:?}", open.notes);
+    for candidate in open.sample(8, 1, false) {
+        let set: Vec<(String, String)> = open.to_choices(&candidate).iter().map(|(k, v)| (k.clone(), text(v))).collect();
+        assert_eq!(open.candidate(&set).as_ref(), Ok(&candidate));
+        let analysis =
+            merge_driver::analyse(&Request { file: file.clone(), set, undecided: Undecided::Refused, ..Request::default() });
+        let analysis = analysis.unwrap();
+        assert!(!analysis.has_errors(), "{:?}", analysis.diagnostics);
+        assert!(analysis.elaborated.parameters.is_some_and(|n| n > 0));
+    }
+    open.count_text()
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[test]
+fn the_sizes_of_the_examples_are_those_of_their_papers() {
+    assert_eq!(example("deepconv"), "60466176");
+    assert_eq!(example("convnet"), "2025");
+    assert_eq!(example("deepconv_training"), (2025 * 4096).to_string());
+    assert_eq!(example("flexibert"), "3317817600");
+    let resnet = example("resnet");
+    assert!(resnet.starts_with("154") && resnet.len() == 69, "{resnet}");
+}
+
+const RECIPE: &str = r#"
+let base = checkpoint("base")["**.weight"]
+let math = checkpoint("math")["**.weight"]
+let code = checkpoint("code")["**.weight"]
+let tasks = [math, code]
+choose scale in 0.5..=2.0 = 1.0
+choose order_of in order([0.25, 0.5, 0.75])
+choose parts in simplex(2)
+let candidate = like base {
+    "model.layers.{l}.{part: self_attn|mlp}.**" => choose method per (div(l, 2), part) {
+        task => base + scale * sum([(choose w per (div(l, 2), m) in -1.0..=1.0 = 0.5) * (m - base) for m in tasks])
+        pick => lerp(base, choose which in tasks, order_of[choose place in 0..=2])
+        keep => base
+    } = keep
+    _ => parts[0] * math + parts[1] * code
+}
+save candidate to "out"
+"#;
+
+#[test]
+fn a_frozen_candidate_writes_the_same_bytes() {
+    let folder = Folder::new("spaces");
+    write_stand_ins(folder.path());
+    let file = folder.write("recipe.merge", RECIPE);
+    let open = opened(&file);
+    let run = |file: &Path, set: &[(String, String)]| {
+        let request = Request { file: file.to_owned(), set: set.to_vec(), undecided: Undecided::Refused, ..Request::default() };
+        let analysis = merge_driver::analyse(&request).unwrap();
+        let said: Vec<String> = analysis.diagnostics.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.helps)).collect();
+        assert!(!analysis.has_errors(), "{}\n{}", said.join("\n"), std::fs::read_to_string(file).unwrap());
+        merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+        read_model(&folder.join("out"))
+    };
+    for candidate in open.sample(6, 3, false) {
+        let set: Vec<(String, String)> =
+            merge_driver::parse_choices(&open.choices_text(&candidate)).expect("what is printed can be read");
+        let wanted = run(&file, &set);
+        let request = Request { file: file.clone(), set, undecided: Undecided::Refused, ..Request::default() };
+        let frozen = match merge_driver::freeze(&request).unwrap() {
+            Ok(text) => text,
+            Err(analysis) => panic!("{:?}", analysis.diagnostics),
+        };
+        let plain = folder.write("frozen.merge", &frozen);
+        assert_eq!(run(&plain, &[]), wanted, "{frozen}");
+    }
+}
+
+#[test]
+fn a_recipe_with_a_search_freezes_into_one_that_saves() {
+    let folder = Folder::new("spaces");
+    write_stand_ins(folder.path());
+    let text = "let base = checkpoint(\"base\")[\"**.weight\"]\nlet math = checkpoint(\"math\")[\"**.weight\"]\n\
+        let blend = like base { _ => lerp(base, math, choose t in 0.0..=1.0) }\n\
+        search blend { evaluate: command(\"true {model}\"), maximize: \"x\" }\n";
+    let file = folder.write("recipe.merge", text);
+    let request =
+        Request { file, set: vec![("blend.t".into(), "0.25".into())], undecided: Undecided::Refused, ..Request::default() };
+    let Ok(Ok(frozen)) = merge_driver::freeze(&request) else { panic!("it can be frozen") };
+    assert!(frozen.contains("lerp(base, math, 0.25)") && frozen.contains("save blend to \"blend\""), "{frozen}");
+    assert!(!frozen.contains("choose") && !frozen.contains("search"), "{frozen}");
+}
+
+#[test]
+fn a_search_tries_candidates_and_compiles_a_structure_once() {
+    let folder = Folder::new("spaces");
+    write_stand_ins(folder.path());
+    // The score is the number of the trial's folder name; the models are there while it runs.
+    let text = "let base = checkpoint(\"base\")[\"**.weight\"]\nlet math = checkpoint(\"math\")[\"**.weight\"]\n\
+        let blend = like base { _ => lerp(base, math, choose t in 0.0..=1.0) }\n\
+        search blend { evaluate: command(\"test -e {model} && basename {model}\"), maximize: \"n\", using: random(seed: 1), trials: 5 }\n";
+    let file = folder.write("recipe.merge", text);
+    let request = Request { file: file.clone(), ..Request::default() };
+    let prepared = merge_driver::search::prepare(&request, opened(&file), &Default::default()).unwrap();
+    let mut scores = Vec::new();
+    let outcome = prepared
+        .run(&std::sync::atomic::AtomicBool::new(false), &mut |happening| {
+            if let merge_search::run::Happening::Ended { record, .. } = happening {
+                scores.push((record.reason.clone(), record.metrics.get("n").copied()));
+            }
+        })
+        .unwrap();
+    assert_eq!(scores, [0.0, 1.0, 2.0, 3.0, 4.0].map(|n| (None, Some(n))));
+    assert_eq!(outcome.front[0].trial, 4);
+    // The best model stays, the others are gone.
+    let kept: Vec<String> =
+        std::fs::read_dir(folder.join("blend.trials")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(kept, ["4"]);
+    assert!(prepared.report().unwrap().contains("<svg"));
+}
+
+#[test]
+fn program_30_of_the_design_has_a_space() {
+    let folder = Folder::new("spaces");
+    write_stand_ins(folder.path());
+    std::fs::create_dir(folder.join("chat")).unwrap();
+    for part in std::fs::read_dir(folder.join("math")).unwrap().map(|e| e.unwrap()) {
+        std::fs::copy(part.path(), folder.join("chat").join(part.file_name())).unwrap();
+    }
+    let program = std::fs::read_to_string(root().join("tests/programs/30-genome.merge")).unwrap();
+    // The stand-ins have a buffer, which blends leave out.
+    let program = program.replace("let genome = like base {", "let genome = like base {\n    \"**.position_ids\" => base");
+    let file = folder.write("genome.merge", &program);
+    let open = opened(&file);
+    // Two halves of two layers each, two parts, three models, a weight and a density; and three weights for the rest.
+    assert_eq!(open.size_text(), "1 x R^15");
+    assert!(open.counted && open.passes < 5);
+}
