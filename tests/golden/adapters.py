@@ -195,16 +195,17 @@ def dora_turned(base, folder):
 
 
 def adalora(base, folder):
-    """Ranks 3 and 5 are left of the 6 that it started with."""
+    """Ranks 3, 5 and none are left of the 6 that it started with."""
     a = Adapter(base, 9)
-    for l, r in zip(LAYERS, (3, 5)):
-        q = f"layers.{l}.attn.q_proj"
-        fa, fb, e = a.new(f"{q}.lora_A", r, 8), a.new(f"{q}.lora_B", 12, r), a.new(f"{q}.lora_E", r, 1)
-        a.change(f"{q}.weight", 16 / (6 + 1e-5) * fb @ (fa * e))
-    pattern = {f"layers.{l}.attn.q_proj.lora_E": [k < r for k in range(6)] for l, r in zip(LAYERS, (3, 5))}
+    ranks = {"layers.0.attn.q_proj": 3, "layers.1.attn.q_proj": 5, "layers.0.attn.o_proj": 0, "layers.1.attn.o_proj": 6}
+    for module, r in ranks.items():
+        o, i = BASE[f"{module}.weight"]
+        fa, fb, e = a.new(f"{module}.lora_A", r, i), a.new(f"{module}.lora_B", o, r), a.new(f"{module}.lora_E", r, 1)
+        a.change(f"{module}.weight", 16 / (6 + 1e-5) * fb @ (fa * e))
+    pattern = {f"{module}.lora_E": [k < r for k in range(6)] for module, r in ranks.items()}
     a.save(folder, "adalora", {
         "peft_type": "ADALORA", "r": 8, "target_r": 4, "init_r": 6, "lora_alpha": 16, "total_step": 100,
-        "target_modules": ["q_proj"], "rank_pattern": pattern,
+        "target_modules": ["q_proj", "o_proj"], "rank_pattern": pattern,
     })
 
 

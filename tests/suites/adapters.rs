@@ -202,7 +202,9 @@ fn embeddings_kernels_and_turned_weights_keep_their_form() {
         };
         run(&folder, &format!("save {matrices} to \"as-{kind}\" as peft"));
         run(&folder, &format!("save adapter(\"as-{kind}\", on: base) to \"d-{kind}\" {{ dtype: f32 }}"));
-        let want = expected(kind).into_iter().filter(|(n, _)| !n.ends_with("bias") && n != "head.weight").collect();
+        // A module that AdaLoRA left no rank is not in it.
+        let mut want = expected(kind);
+        want.retain(|n, t| !n.ends_with("bias") && n != "head.weight" && t.entries.iter().any(|x| *x != 0.0));
         close(kind, &read_model(&folder.join(format!("d-{kind}"))), &want, PRODUCT);
     }
     assert_eq!(config(&folder.join("as-lora"))["task_type"], "CAUSAL_LM", "of one source, the task is kept");

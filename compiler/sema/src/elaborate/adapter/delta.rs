@@ -158,6 +158,10 @@ impl Nodes<'_, '_> {
         {
             return Err(Fault::Shape(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)));
         }
+        // AdaLoRA may leave a module no rank at all.
+        if r == 0 && inner == 0 {
+            return Ok(self.cx.zeros(&w_shape, self.span).node);
+        }
         let b = self.reshaped(b, &[o, inner]);
         let change = if let (Some(mid), Some(core)) = (m.get("lora_mid"), mid) {
             if core.len() < 2 || core[0] != inner || core[1] != r || a_shape[2..].iter().any(|n| *n != 1) {
