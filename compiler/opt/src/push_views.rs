@@ -229,7 +229,9 @@ impl Pusher<'_> {
         let graph = self.graph;
         let n = graph.node(node);
         let shape = &n.shape;
-        if let Some(kept) = self.keeping.read_for(node, self.filling) {
+        // A source is read where it lies, for what is only copied must not pass through f32.
+        let source = matches!(n.op, Op::Load(_));
+        if !source && let Some(kept) = self.keeping.read_for(node, self.filling) {
             return Ok(Some(self.b.expr(Expr::Load(Tensor::Kept(kept), view))));
         }
         Ok(match &n.op {

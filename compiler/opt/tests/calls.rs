@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Build, check};
-use merge_abi::{BinaryFn, Origin, Plan, ReduceFn, Routine, Sink, Step, UnaryFn};
+use merge_abi::{BinaryFn, DType, Operand, Origin, Plan, ReduceFn, Routine, Sink, Step, UnaryFn};
 use merge_ir::tir::Over;
 
 const ORDER: Routine = Routine::SortIndex { largest_first: false };
@@ -118,6 +118,29 @@ fn a_permutation_serves_several_tensors_and_is_found_once() {
     assert_eq!(steps(&compiled.plan), "CCXXmCXmCXm");
     let calls = compiled.plan.steps.iter().filter(|s| matches!(s, Step::Call { routine: Routine::SortIndex { .. }, .. })).count();
     assert_eq!(calls, 1);
+}
+
+#[test]
+fn a_source_that_a_routine_wants_is_still_copied_as_it_is() {
+    let mut b = Build::default();
+    let (x, ids) = (b.load(0, "x", &[9, 2]), b.load_as(0, "ids", &[4], DType::I64));
+    let taken = b.call(Routine::Take { axis: 0 }, 0, &[x, ids]);
+    let sum = b.bin(BinaryFn::Add, x, x);
+    b.save("ids", ids);
+    b.save("taken", taken);
+    b.save("sum", sum);
+    b.graph.outputs[0].tensors[0].dtype = DType::I64;
+    let compiled = common::compile(&b.graph);
+    assert_eq!(steps(&compiled.plan), "cCMXcm");
+    let from_file = |s: &Step| match s {
+        Step::Copy { from, .. } => matches!(from.from, Origin::Source(_)),
+        Step::Map { body, .. } => {
+            body.operands.iter().all(|o| matches!(o, Operand::Dense(r) if matches!(r.from, Origin::Source(_))))
+        }
+        _ => false,
+    };
+    let kinds: Vec<bool> = compiled.plan.steps.iter().map(from_file).collect();
+    assert_eq!(kinds, [true, true, true, false, false, true]);
 }
 
 #[test]
