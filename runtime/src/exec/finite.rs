@@ -1,7 +1,27 @@
 //! Counts NaN and infinities in stored entries, by their bits.
 
 use crate::select::scan::for_best_cpu;
-use merge_abi::DType;
+use merge_abi::{DType, Operand, Origin, Plan, Read, Step};
+
+/// For each copy and map the operands whose entries are looked through, so that a tensor that several steps read is counted once:
+/// each step in turn, until all entries of the tensor have been seen.
+pub(crate) fn first_looks(plan: &Plan) -> Vec<Vec<bool>> {
+    let mut left: Vec<u64> = plan.sources.iter().map(|s| s.shape.iter().product()).collect();
+    let mut look = |read: &Read| {
+        let Origin::Source(source) = read.from else { return false };
+        let Some(left) = left.get_mut(source as usize) else { return false };
+        let seen: u64 = read.view.dims.iter().filter(|d| d.1 != 0).map(|d| d.0).product();
+        let first = *left > 0;
+        *left = left.saturating_sub(seen);
+        first
+    };
+    let of = |step: &Step| match step {
+        Step::Copy { from, .. } => vec![look(from)],
+        Step::Map { body, .. } => body.operands.iter().map(|o| matches!(o, Operand::Dense(read) if look(read))).collect(),
+        _ => Vec::new(),
+    };
+    plan.steps.iter().map(of).collect()
+}
 
 /// How many entries are NaN or infinite; integers and truth values never are.
 pub(crate) fn count_non_finite(dtype: DType, bytes: &[u8]) -> u64 {
@@ -51,6 +71,22 @@ fn bytes8_body(bytes: &[u8], exponent: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use merge_abi::{Sink, Source, Target, View};
+
+    #[test]
+    fn a_tensor_that_is_read_twice_is_looked_through_once() {
+        let view = |offset, len| View { offset, dims: vec![(len, 1)] };
+        let copy = |offset, len| Step::Copy {
+            from: Read { from: Origin::Source(0), view: view(offset, len) },
+            to: Target { to: Sink::Output { output: 0, tensor: 0 }, view: view(0, len) },
+        };
+        let plan = Plan {
+            sources: vec![Source { checkpoint: 0, name: "x".into(), dtype: DType::F32, shape: vec![2, 5] }],
+            steps: vec![copy(0, 4), copy(4, 6), copy(0, 10), copy(2, 3)],
+            ..Plan::default()
+        };
+        assert_eq!(first_looks(&plan), [[true], [true], [false], [false]]);
+    }
 
     #[test]
     fn every_float_counts() {

@@ -72,7 +72,8 @@ impl<'p> Job<'p> {
                 Some(read) => {
                     let size = read.dtype.size();
                     let each = copied_at_once(from, size, setup.wish, setup.most);
-                    Some(Job::Copy(CopyJob { read, to: Destination::new(to, size, temps)?, len: from.view.len(), each }))
+                    let look = setup.looks[index][0];
+                    Some(Job::Copy(CopyJob { read, look, to: Destination::new(to, size, temps)?, len: from.view.len(), each }))
                 }
                 None => None,
             },
@@ -80,7 +81,8 @@ impl<'p> Job<'p> {
                 Some(launch) => {
                     let size = launch.info.stores[0].size();
                     let once_a_row = body.once_a_row(to);
-                    Some(Job::Map(Box::new(MapJob { launch, once_a_row, to: Destination::new(to, size, temps)? })))
+                    let looks = setup.looks[index].clone();
+                    Some(Job::Map(Box::new(MapJob { launch, looks, once_a_row, to: Destination::new(to, size, temps)? })))
                 }
                 None => None,
             },
@@ -185,6 +187,8 @@ impl Destination {
 /// Bytes that go over unchanged.
 pub(crate) struct CopyJob {
     read: Reader,
+    /// See [`Setup::looks`].
+    look: bool,
     to: Destination,
     len: u64,
     /// Entries of a task.
@@ -198,7 +202,7 @@ impl CopyJob {
         bench.tile.reserve(bytes);
         bench.read += self.read.read(world.setup.inputs, start, bench.tile.bytes_mut(0, bytes), &mut bench.span)?;
         let data = bench.tile.bytes(0, bytes);
-        if let Some(source) = self.read.source() {
+        if let (true, Some(source)) = (self.look, self.read.source()) {
             Totals::add(&world.totals.non_finite[source], count_non_finite(self.read.dtype, data));
         }
         self.to.write(world, start, data, &mut bench.span)
@@ -208,6 +212,8 @@ impl CopyJob {
 /// A kernel whose store is written out.
 pub(crate) struct MapJob<'p> {
     launch: Launch<'p>,
+    /// See [`Setup::looks`].
+    looks: Vec<bool>,
     /// See [`merge_abi::Loop::once_a_row`].
     once_a_row: bool,
     to: Destination,
@@ -218,9 +224,9 @@ impl MapJob<'_> {
         let launch = &self.launch;
         let tile = launch.tiling.tile(task);
         bench.load(world.setup.inputs, launch, &tile)?;
-        for place in &launch.places {
+        for (place, look) in launch.places.iter().zip(&self.looks) {
             if let Place::Tensor { read, access: Access::Dense, at } = place
-                && let Some(source) = read.source()
+                && let (true, Some(source)) = (look, read.source())
             {
                 let data = bench.tile.bytes(*at, (tile.len() * read.dtype.size()) as usize);
                 Totals::add(&world.totals.non_finite[source], count_non_finite(read.dtype, data));

@@ -23,6 +23,8 @@ pub(crate) struct Setup<'p> {
     pub most: u64,
     /// Bytes of collected keys that a step may hold.
     pub select_bytes: u64,
+    /// By step and operand, whether its entries are counted where they are not finite.
+    pub looks: Vec<Vec<bool>>,
 }
 
 /// An operand in a tile.

@@ -196,6 +196,7 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         wish: shares.wish,
         most: shares.most,
         select_bytes: shares.select,
+        looks: finite::first_looks(plan),
     };
     let world = World { setup: &setup, writer: &writer, totals: &totals };
     if !plan.temps.is_empty() {
