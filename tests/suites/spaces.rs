@@ -139,6 +139,15 @@ fn a_search_tries_candidates_and_compiles_a_structure_once() {
 }
 
 #[test]
+fn programs_25_and_26_of_the_design_are_counted() {
+    let size = |name: &str| opened(&root().join("tests/programs").join(name)).count_text();
+    // Of program 25 the dropouts are untied: 3^n for n copies.
+    let copies: u128 = [1, 2, 4, 8, 16, 32].map(|n| 3u128.pow(n)).iter().sum();
+    assert_eq!(size("25-deepconv.merge"), (2 * (6 * 3 * copies) * (4 * 3 * copies)).to_string());
+    assert_eq!(size("26-flexibert.merge"), "3317817600");
+}
+
+#[test]
 fn program_30_of_the_design_has_a_space() {
     let folder = Folder::new("spaces");
     write_stand_ins(folder.path());

@@ -87,7 +87,7 @@ impl<'p> Cx<'p> {
         if let Callee::Primitive(name @ ("without" | "names")) = callee {
             return self.by_pattern(name, args, span, frame);
         }
-        let given = self.evaluate(args, frame);
+        let given = self.evaluate_for(callee, args, frame);
         match self.bind_arguments(callee, args, given) {
             Ok(bound) => self.call_bound(callee, bound, span),
             Err(_) => Value::Poison,
@@ -95,10 +95,25 @@ impl<'p> Cx<'p> {
     }
 
     pub(super) fn evaluate(&mut self, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
+        self.evaluate_some(args, false, frame)
+    }
+
+    /// The arguments of a call; of a layer that gives back the shape it is given, the others decide nothing.
+    fn evaluate_for(&mut self, callee: Callee, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
+        let first_alone = matches!(callee, Callee::Primitive(name) if primitives::KEEPS_SHAPE.contains(&name));
+        self.evaluate_some(args, first_alone, frame)
+    }
+
+    fn evaluate_some(&mut self, args: &'p [Arg], first_alone: bool, frame: &mut Frame) -> Vec<Argument> {
         args.iter()
-            .map(|a| {
+            .enumerate()
+            .map(|(i, a)| {
                 let (value, taint) = self.apart_expr(&a.value, frame);
-                self.note_argument(a.value.span, taint);
+                if first_alone && i > 0 {
+                    self.note_idle_argument(a.value.span, taint);
+                } else {
+                    self.note_argument(a.value.span, taint);
+                }
                 Argument { value, span: a.value.span, parts: parts_of(&a.value) }
             })
             .collect()

@@ -13,7 +13,7 @@
 use super::context::Cx;
 use super::expressions::Frame;
 use crate::hir::walk::{Visit, walk_block, walk_expr};
-use crate::hir::{Block, Callee, Choose, Dim, Expr, ExprKind, Fn, LocalId, Type};
+use crate::hir::{Block, Callee, Choose, Dim, Expr, ExprKind, Fn, FnId, LocalId, Type};
 use crate::space::{Condition, Exploration, Taint, Taints};
 use crate::value::{Argument, Value};
 use merge_base::Span;
@@ -163,6 +163,13 @@ impl<'p> Cx<'p> {
         }
     }
 
+    /// Remembers what an argument depends on that decides no shape and no check.
+    pub(super) fn note_idle_argument(&mut self, span: Span, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            w.arguments.insert(span, taint);
+        }
+    }
+
     pub(super) fn argument_taint(&self, span: Span) -> Taint {
         self.watch.as_ref().and_then(|w| w.arguments.get(&span).copied()).unwrap_or_default()
     }
@@ -276,6 +283,11 @@ impl<'p> Cx<'p> {
         if let Some(w) = &mut self.watch {
             w.deciding = deciding;
         }
+    }
+
+    /// Whether something is decided in a function, while that is watched.
+    pub(super) fn function_decides(&self, id: FnId) -> bool {
+        self.watch.as_ref().is_some_and(|w| w.deciding.get(id.0 as usize).copied().unwrap_or(false))
     }
 
     /// Remembers what each member of a list depends on.

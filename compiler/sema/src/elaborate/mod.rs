@@ -146,6 +146,9 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
             }
         }
     }
+    if let Some((id, span)) = cx.lone_network() {
+        cx.network(id, span);
+    }
     cx.check_answers();
     cx.report_promises();
     let exploration = cx.exploration();
@@ -166,7 +169,7 @@ impl<'p> Cx<'p> {
     fn search(&mut self, search: &'p crate::hir::Search, frame: &mut Frame) {
         let Some(save) = &search.save else {
             if let Some(id) = search.network {
-                self.network(id, search);
+                self.network(id, search.name_span);
             }
             return;
         };

@@ -8,7 +8,7 @@ use crate::codes::names::NEW_LATER;
 use crate::codes::spaces::BAD_SEARCH;
 use crate::codes::types as codes;
 use crate::degree::Degree;
-use crate::hir::{Callee, Dim, Expr, ExprKind, FnId, LocalId, Search, Type, TypeName};
+use crate::hir::{Callee, Dim, Expr, ExprKind, FnId, Item, LocalId, Type, TypeName};
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{DType, Source};
 use merge_base::{Diagnostic, Span};
@@ -42,8 +42,20 @@ impl<'p> Cx<'p> {
         self.graph.add(Op::Load(source), shape.into(), span)
     }
 
-    /// Looks at the network that a search names.
-    pub(super) fn network(&mut self, id: FnId, search: &'p Search) {
+    /// The network of a file that neither saves nor searches: its last function, if something is decided in it.
+    pub(super) fn lone_network(&self) -> Option<(FnId, Span)> {
+        let program = self.program;
+        if program.items.iter().any(|i| !matches!(i, Item::Let(_) | Item::Choose(_))) {
+            return None;
+        }
+        let own = program.fns.iter().enumerate().filter(|(_, f)| Some(f.file) == program.entry);
+        let (id, f) = own.max_by_key(|(_, f)| f.span.start)?;
+        let id = FnId(id as u32);
+        self.function_decides(id).then_some((id, f.span))
+    }
+
+    /// Looks at a network that is named at `at`.
+    pub(super) fn network(&mut self, id: FnId, at: Span) {
         let f = self.function(id);
         let mut frame = Frame::of_function(f.locals.len(), false);
         let mut lengths: FxHashMap<LocalId, u64> = FxHashMap::default();
@@ -57,7 +69,7 @@ impl<'p> Cx<'p> {
                 }
                 _ => {
                     let message = format!("nothing gives `{}` of `{}`", p.name, f.name);
-                    let d = Diagnostic::new(BAD_SEARCH, message, search.name_span, "searched here")
+                    let d = Diagnostic::new(BAD_SEARCH, message, at, "looked at as a network")
                         .label(p.span, "no tensor with dims, and no default")
                         .help("the parameters of a network are its inputs, `x: tensor[3, 32, 32]`; give others a default");
                     self.report(d);
@@ -92,7 +104,7 @@ impl<'p> Cx<'p> {
                     Some(Argument { value, span, parts: Rc::from([]) })
                 })
                 .collect();
-            cx.call_fn(id, args, search.name_span);
+            cx.call_fn(id, args, at);
             cx.parameters.take()
         });
         self.network_parameters = parameters;

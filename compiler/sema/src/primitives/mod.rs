@@ -30,6 +30,7 @@ mod tests;
 
 pub use elementwise::select;
 pub use linear::matmul;
+pub use network::KEEPS_SHAPE;
 pub use support::{constant, describe};
 pub use table::{AXIS_WORDS, PRIMITIVES, PrimParam, Primitive, primitive};
 

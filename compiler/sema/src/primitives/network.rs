@@ -42,6 +42,10 @@ pub const LAYERS: &[&str] = &[
     "dropout",
 ];
 
+/// Layers that give back the shape of their first argument, and check nothing.
+pub const KEEPS_SHAPE: &[&str] =
+    &["fourier", "softmax", "layer_norm", "rms_norm", "batch_norm", "relu", "gelu", "silu", "dropout"];
+
 /// The tensor that a layer gives.
 pub fn layer(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Reported> {
     let who = args.name;
