@@ -146,7 +146,11 @@ impl fmt::Display for JournalError {
         match self {
             JournalError::Io { path, error } => write!(f, "the journal {}: {error}", path.display()),
             JournalError::Exists { path } => {
-                write!(f, "the journal {} exists; --resume goes on with it, another name starts anew", path.display())
+                write!(
+                    f,
+                    "the journal {} exists; --resume goes on with it, and a search starts anew where it is moved away",
+                    path.display()
+                )
             }
             JournalError::Busy { path } => write!(f, "another search is writing to the journal {}", path.display()),
             JournalError::NotAJournal { path } => write!(f, "{} is not a journal of a search", path.display()),

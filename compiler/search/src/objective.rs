@@ -12,7 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,8 @@ struct Running {
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: Arc<Mutex<VecDeque<String>>>,
+    /// Closed when stderr is.
+    quiet: Receiver<()>,
 }
 
 impl<'a> Objective<'a> {
@@ -122,8 +124,12 @@ impl<'a> Objective<'a> {
             true
         };
         std::thread::spawn(move || each_line(stdout, |line| sender.send(line).is_ok()));
-        std::thread::spawn(move || each_line(stderr, keep));
-        Ok(Running { stdin: child.stdin.take(), child, lines, errors })
+        let (reading, quiet) = channel();
+        std::thread::spawn(move || {
+            let _ends_with_the_thread: Sender<()> = reading;
+            each_line(stderr, keep);
+        });
+        Ok(Running { stdin: child.stdin.take(), child, lines, errors, quiet })
     }
 
     fn run(&self, command: &str, job: &Job, model: &Path) -> Scored {
@@ -210,6 +216,8 @@ impl Running {
     }
 
     fn with_tail(&self, reason: String) -> String {
+        // What the process wrote last may still be on its way; a child of it that lives on must not hold this up.
+        let _ = self.quiet.recv_timeout(Duration::from_secs(1));
         let tail = self.errors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let tail: Vec<&str> = tail.iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()).collect();
         if tail.is_empty() { reason } else { format!("{reason}; it said: {}", tail.join(" / ")) }

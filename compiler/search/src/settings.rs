@@ -61,8 +61,8 @@ settings! {
         bisect: bool = true,
     }
     SmboSettings {
-        /// `forest` or `ridge`.
-        surrogate: SurrogateName = SurrogateName::Forest,
+        /// `ridge` or `forest`.
+        surrogate: SurrogateName = SurrogateName::Ridge,
         /// Random proposals before the first of the surrogate.
         startup: usize = 10,
     }
@@ -78,7 +78,7 @@ settings! {
     }
     CmaEsSettings {
         /// The first step, as a part of each range.
-        sigma: f64 = 0.2,
+        sigma: f64 = 1.0 / 6.0,
         /// Candidates in a generation; `4 + 3 ln n` by default.
         population: Option<usize> = None,
     }

@@ -125,6 +125,9 @@ impl CmaEs {
         let mut mean = coordinates(known.space, &skeleton);
         if single && !first {
             mean.iter_mut().for_each(|x| *x = self.rng.unit());
+        } else if single && known.trials.is_empty() {
+            // Nothing is known: the middle of the cube.
+            mean.fill(0.5);
         }
         let grown = if single { self.restarts.min(6) } else { 0 };
         let lambda = self.population.unwrap_or(4 + (3.0 * libm::log(mean.len().max(1) as f64)) as usize) << grown;

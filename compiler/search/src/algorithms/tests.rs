@@ -142,7 +142,7 @@ fn guided_search_beats_random_search() {
         ("weights", &weights, weights_score),
         ("deep", &deep, deep_score),
     ];
-    let tree = ["mcts", "smbo", r#"smbo {"surrogate": "ridge"}"#, "tpe", "evolution"];
+    let tree = ["mcts", "smbo", r#"smbo {"surrogate": "forest"}"#, "tpe", "evolution"];
     let mut misses = vec![];
     for (name, space, f) in problems {
         let run = |algorithm: &str| median((0..20).map(|seed| search(space, &parse(algorithm), f, seed, 64)).collect());
@@ -187,7 +187,7 @@ fn proposals(algorithm: &Algorithm, space: &Space, window: usize, count: usize, 
 }
 
 fn all() -> impl Iterator<Item = Algorithm> {
-    let variants = [r#"random {"leaves": true}"#, r#"mcts {"bisect": false}"#, r#"smbo {"surrogate": "ridge"}"#];
+    let variants = [r#"random {"leaves": true}"#, r#"mcts {"bisect": false}"#, r#"smbo {"surrogate": "forest"}"#];
     NAMES.iter().copied().chain(variants).map(parse)
 }
 
