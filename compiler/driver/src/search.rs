@@ -43,11 +43,11 @@ pub struct Flags {
 /// What is wrong with the settings of the searches of a recipe.
 pub(crate) fn check(program: &Program) -> Vec<Diagnostic> {
     let searches = program.items.iter().filter_map(|i| if let Item::Search(s) = i { Some(s) } else { None });
-    searches.filter_map(|s| algorithm(s).err()).collect()
+    searches.filter_map(|s| algorithm(s).err()).map(|d| *d).collect()
 }
 
 /// The algorithm that a search names, with its seed.
-fn algorithm(search: &Search) -> Result<(Algorithm, u64), Diagnostic> {
+fn algorithm(search: &Search) -> Result<(Algorithm, u64), Box<Diagnostic>> {
     let Some(using) = search.settings.iter().find(|s| s.key == "using") else { return Ok((Algorithm::default(), 0)) };
     let (name, args) = match &using.value {
         Plain::Call(name, args) => (name.as_str(), args.as_slice()),
@@ -65,14 +65,14 @@ fn algorithm(search: &Search) -> Result<(Algorithm, u64), Diagnostic> {
     }
     if !NAMES.contains(&name) {
         let d = Diagnostic::new(BAD_SEARCH, format!("there is no algorithm `{name}`"), using.span, "unknown");
-        return Err(match merge_base::did_you_mean(name, NAMES.iter().copied()) {
+        return Err(Box::new(match merge_base::did_you_mean(name, NAMES.iter().copied()) {
             Some(close) => d.help(format!("did you mean `{close}`?")),
             None => d.help(format!("there are {}", merge_base::list_names(NAMES, NAMES.len()))),
-        });
+        }));
     }
     match Algorithm::parse(name, settings) {
         Ok(algorithm) => Ok((algorithm, seed)),
-        Err(fault) => Err(Diagnostic::new(BAD_SEARCH, fault, using.span, "")),
+        Err(fault) => Err(Box::new(Diagnostic::new(BAD_SEARCH, fault, using.span, ""))),
     }
 }
 

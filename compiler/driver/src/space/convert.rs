@@ -49,7 +49,7 @@ pub(super) fn to_json(domain: &Domain, answer: &Answer) -> Json {
         let text = labels.get(i).cloned().unwrap_or_default();
         // A number is written as one, where nothing is lost.
         match serde_json::from_str::<Json>(&text) {
-            Ok(plain @ (Json::Number(_) | Json::Bool(_))) if plain.to_string() == text => plain,
+            Ok(plain) if (plain.is_number() || plain.is_boolean()) && is_written(&plain, &text) => plain,
             _ => Json::String(text),
         }
     };
@@ -63,6 +63,10 @@ pub(super) fn to_json(domain: &Domain, answer: &Answer) -> Json {
         (_, Answer::Simplex(w)) => json!(w),
         _ => Json::Null,
     }
+}
+
+fn is_written(json: &Json, text: &str) -> bool {
+    serde_json::to_string(json).is_ok_and(|t| t == text)
 }
 
 /// The answers of a candidate. A member is known by its label: of the recipe's list the search may have a part.

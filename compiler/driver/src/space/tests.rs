@@ -155,3 +155,15 @@ save base[\"**.q_proj.weight\"][0..size, ..] to \"out\" { config: { x: 1 } }";
     );
     assert_eq!(faults("no-holes", &fixed), []);
 }
+
+#[test]
+fn a_budget_excludes_what_is_too_large() {
+    let recipe = "
+choose n in 1..=4
+let deep = restack(\"model.layers\", [(math, l) for l in 0..n], rest: math) requires params(deep) <= 300 and bytes(deep) <= 1200
+save deep to \"out\"";
+    // A layer has 128 parameters, the rest 8.
+    let open = opened("budget", recipe);
+    assert_eq!(open.space.count().to_string(), "2");
+    assert!(open.counted);
+}

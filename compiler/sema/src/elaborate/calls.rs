@@ -205,6 +205,7 @@ impl<'p> Cx<'p> {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
             "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
+            "params" | "bytes" => self.cost(&args, span).into(),
             _ => primitives::call_primitive(self, name, args, span),
         }
     }

@@ -40,12 +40,15 @@ pub(super) struct Watch {
     /// What decides whether places are reached where something is decided.
     controls: FxHashSet<Taint>,
     /// Of lists that were made member by member: what the length depends on, and each member.
-    lists: FxHashMap<*const Value, (Rc<[Value]>, Taint, Rc<[Taint]>)>,
+    lists: FxHashMap<*const Value, Members>,
     /// Functions in which, or in whose callees, something is decided.
     deciding: Vec<bool>,
     depends: Vec<Taint>,
     conditions: Vec<Condition>,
 }
+
+/// A list, what its length depends on, and each of its members.
+type Members = (Rc<[Value]>, Taint, Rc<[Taint]>);
 
 /// What a lifted function needs to know when it is applied.
 #[derive(Debug, Default)]

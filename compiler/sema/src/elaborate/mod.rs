@@ -14,7 +14,7 @@
 //! | `files`, `save` | checkpoints; outputs |
 //! | `choices`, `domains`, `explore` | decisions; what they may be answered with; what depends on them |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
-//! | `network` | functions with `new` in them |
+//! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
 //! | `definitions` | functions that nothing calls |
 //!
 //! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
@@ -26,6 +26,7 @@ mod adapter;
 mod calls;
 mod choices;
 mod context;
+mod costs;
 mod definitions;
 mod domains;
 mod explore;

@@ -72,7 +72,7 @@ pub fn layer(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Reported> {
             }
             // Channels stand before the axes of an image, and behind the time of a sequence.
             let at = if axes == 2 { shape.len() - 3 } else { shape.len() - 1 };
-            let along = if axes == 2 { shape.len() - 2 } else { shape.len() - 2 };
+            let along = shape.len() - 2;
             let channels = shape[at];
             let kernel: Vec<u64> = match &second.value {
                 Value::Int(width) if axes == 1 && *width > 0 => {
@@ -84,7 +84,7 @@ pub fn layer(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Reported> {
                     cx.shape(&k).to_vec()
                 }
             };
-            if kernel.len() != axes + 2 || kernel[1] * groups != channels || kernel[0] % groups != 0 {
+            if kernel.len() != axes + 2 || kernel[1] * groups != channels || !kernel[0].is_multiple_of(groups) {
                 let message = format!("the kernel of `{who}` does not fit its input");
                 let label =
                     format!("{} here, {} channels in {} group{} there", show_shape(&kernel), channels, groups, plural(groups));
@@ -122,7 +122,7 @@ pub fn layer(cx: &mut Cx, args: &Args, span: Span) -> Result<Value, Reported> {
         "self_attention" => {
             let heads = whole(cx, who, args, 1, 1)?;
             let Some(d) = shape.last().copied().filter(|_| shape.len() >= 2) else { return Err(rank(cx, who, 2, &shape, span)) };
-            if d % heads != 0 {
+            if !d.is_multiple_of(heads) {
                 let message = format!("{heads} heads cannot share {d} channels");
                 return Err(cx.error(BAD_SHAPE, message, span, "the number of heads divides the last axis"));
             }

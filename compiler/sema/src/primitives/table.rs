@@ -158,9 +158,13 @@ pub const PRIMITIVES: &[Primitive] = &[
         "The list in an order drawn by a seed, when the recipe is compiled: the seed of a run does not reach it.",
     ),
     there("replace", const { &[p("list"), p("at"), p("value")] }, "The list with one member replaced."),
-    later("params", const { &[p("model")] }, "The number of parameters of a model.", ""),
+    there("params", const { &[p("model")] }, "The number of entries of all tensors of a model, an int."),
     later("trainable", const { &[p("model")] }, "The number of parameters under `new`.", ""),
-    later("bytes", const { &[p("model")] }, "The size of a model on disk.", "`mergec inspect` prints the size of a checkpoint"),
+    there(
+        "bytes",
+        const { &[p("model")] },
+        "The size of a model on disk, an int: in the dtypes of its checkpoint, new tensors in F32.",
+    ),
     later("flops", const { &[p("model")] }, "The operations of one forward pass.", ""),
     later("within", const { &[p("names"), p("model"), must("params")] }, "As many names as fit a budget.", "write the names out"),
     // Reductions: of a list across its members, of a tensor within it.
