@@ -176,14 +176,28 @@ impl Fuser<'_> {
             Ok(pieces) => pieces,
             Err(refusal) => return self.refuse(refusal, name),
         };
+        let is_temp = |n: &Need| matches!(n, Need::Temp(_));
+        if pieces.len() > 1 && pieces.iter().any(|(_, cluster)| cluster.needs().any(|n| is_temp(&n))) {
+            // Numbers of all pieces together; but what one piece keeps is used before the next keeps anything.
+            pieces.iter().flat_map(|(_, cluster)| cluster.needs()).filter(|n| !is_temp(n)).for_each(|n| self.need(n));
+            let numbers = self.before(&[]);
+            let done = pieces.into_iter().fold(numbers, |so_far, piece| so_far.and(self.last(vec![piece], dtype, goal)));
+            return done.unwrap_or_else(|refusal| self.refuse(refusal, name));
+        }
+        if let Err(refusal) = self.last(pieces, dtype, goal) {
+            self.refuse(refusal, name);
+        }
+    }
+
+    /// Schedules some pieces of an output, and what they need before them.
+    fn last(&mut self, pieces: Vec<(View, Cluster)>, dtype: DType, goal: Goal) -> Result<(), Refusal> {
         for (_, cluster) in &pieces {
             cluster.needs().for_each(|n| self.need(n));
         }
-        if let Err(refusal) = self.before(&pieces) {
-            self.refuse(refusal, name);
-        }
+        self.before(&pieces)?;
         let maps = self.maps(pieces, dtype, goal);
         self.d.groups.extend(maps);
+        Ok(())
     }
 
     fn maps(&self, pieces: Vec<(View, Cluster)>, dtype: DType, goal: Goal) -> Vec<Group> {

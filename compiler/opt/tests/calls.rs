@@ -201,3 +201,17 @@ fn a_turn_stands_idle_where_nobody_looks_at_it() {
     assert_eq!(idle.iter().zip(&calls).filter(|(i, c)| **i && **c).count(), 2, "{:?}", compiled.plan.steps);
     assert!(!idle[calls.iter().position(|c| *c).unwrap()] && idle.last() == Some(&false));
 }
+
+#[test]
+fn ranks_of_a_large_tensor_are_found_and_used_a_few_rows_at_a_time() {
+    let mut b = Build::default();
+    let shape = [4096, 2048];
+    let (x, y) = (b.load(0, "x", &shape), b.load(1, "y", &shape));
+    let change = b.bin(BinaryFn::Sub, x, y);
+    let rank = b.rank(Over::Rows, change);
+    let out = b.bin(BinaryFn::Mul, rank, x);
+    b.save("w", out);
+    let compiled = common::compile(&b.graph);
+    assert_eq!(steps(&compiled.plan), "MXmMXm");
+    assert!(compiled.plan.temps.iter().all(|t| t.shape[..] == [2048, 2048]));
+}
