@@ -2,12 +2,36 @@
 
 use super::{Array, Entry};
 
-/// Indices that put a row in order; equal entries keep theirs.
-fn indices<T: Entry>(row: &[T], largest_first: bool) -> impl Iterator<Item = u32> {
-    let flip = if largest_first { u64::MAX } else { 0 };
-    let mut order: Vec<(u64, u32)> = row.iter().zip(0..).map(|(x, i)| (x.order() ^ flip, i)).collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, i)| i)
+/// Finds the order of one row after the other, in the same memory.
+#[derive(Default)]
+struct Sorter {
+    /// Key and index in one number, where a key has 32 bits: half the memory to move, and one comparison.
+    packed: Vec<u64>,
+    pairs: Vec<(u64, u32)>,
+    indices: Vec<u32>,
+}
+
+impl Sorter {
+    /// Indices that put a row in order; equal entries keep theirs.
+    fn order<T: Entry>(&mut self, row: &[T], largest_first: bool) -> &[u32] {
+        self.indices.clear();
+        if size_of::<T>() == 4 {
+            let flip = if largest_first { u32::MAX } else { 0 };
+            // Numbers end below, so that NaN has the last key to itself.
+            let key = |x: &T| u32::try_from(x.order()).unwrap_or(u32::MAX) ^ flip;
+            self.packed.clear();
+            self.packed.extend(row.iter().zip(0u64..).map(|(x, i)| u64::from(key(x)) << 32 | i));
+            self.packed.sort_unstable();
+            self.indices.extend(self.packed.iter().map(|p| *p as u32));
+        } else {
+            let flip = if largest_first { u64::MAX } else { 0 };
+            self.pairs.clear();
+            self.pairs.extend(row.iter().zip(0..).map(|(x, i)| (x.order() ^ flip, i)));
+            self.pairs.sort_unstable();
+            self.indices.extend(self.pairs.iter().map(|(_, i)| *i));
+        }
+        &self.indices
+    }
 }
 
 /// Each row in order.
@@ -24,17 +48,23 @@ pub(super) fn sort<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
 
 /// The indices that put each row in order.
 pub(super) fn sort_index<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
-    x.rows().flat_map(|row| indices(row, largest_first)).map(|i| T::from_f64(f64::from(i))).collect()
+    let mut sorter = Sorter::default();
+    let mut out = Vec::with_capacity(x.entries.len());
+    for row in x.rows() {
+        out.extend(sorter.order(row, largest_first).iter().map(|i| T::from_f64(f64::from(*i))));
+    }
+    out
 }
 
 /// The place of each entry in its row's order.
 pub(super) fn rank<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
     let mut out = Vec::with_capacity(x.entries.len());
+    let mut sorter = Sorter::default();
     for row in x.rows() {
         let start = out.len();
         out.resize(start + row.len(), T::default());
-        for (place, i) in indices(row, largest_first).enumerate() {
-            out[start + i as usize] = T::from_f64(place as f64);
+        for (place, i) in sorter.order(row, largest_first).iter().enumerate() {
+            out[start + *i as usize] = T::from_f64(place as f64);
         }
     }
     out
