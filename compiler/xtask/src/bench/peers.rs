@@ -12,6 +12,9 @@ use super::{
 use crate::{peers, shell};
 use std::path::Path;
 
+// DARE is scaled as in mergekit. DELLA is the paper's: mergekit's scale is known only when a whole tensor has been ranked,
+// so that the ranks of the largest tensor would be in memory.
+
 /// Anonymous memory of a merge that decomposes nothing, in MB at most.
 const MEMORY_MB: f64 = 600.0;
 
@@ -67,11 +70,11 @@ pub const PAIRS: &[Pair] = pairs! {
         "base" ["a" "weight: 0.5, density: 0.5, gamma: 0.1", "b" "weight: 0.3, density: 0.5, gamma: 0.1",
         "c" "weight: 0.2, density: 0.5, gamma: 0.1"] "";
     "della" 40.0: "task_vectors.della" =>
-        "della(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, lambda: 1.0, seed: 7, match_l1: true)",
+        "della(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, lambda: 1.0, seed: 7)",
         "base" ["a" "weight: 0.5, density: 0.5, epsilon: 0.15", "b" "weight: 0.3, density: 0.5, epsilon: 0.15",
         "c" "weight: 0.2, density: 0.5, epsilon: 0.15"] "";
     "della_linear" 5.0: "task_vectors.della_linear" =>
-        "della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, seed: 7, match_l1: true)",
+        "della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, seed: 7)",
         "base" ["a" "weight: 0.5, density: 0.5, epsilon: 0.15", "b" "weight: 0.3, density: 0.5, epsilon: 0.15",
         "c" "weight: 0.2, density: 0.5, epsilon: 0.15"] "";
     "sce" 40.0: "task_vectors.sce" => "sce(base, [a, b, c], select: 0.5)",
