@@ -55,7 +55,7 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
         End::Stopped => println!("stopped; `--resume` goes on"),
     }
     for best in &outcome.front {
-        println!("best: trial {}\n{}", best.trial, serde_json::to_string_pretty(&best.choices).unwrap_or_default());
+        println!("best: trial {}\n{}", best.trial, prepared.choices_text(&best.choices));
     }
     println!("journal: {}", prepared.options.journal.display());
     Ok(if outcome.front.is_empty() && outcome.end != End::Stopped { RECIPE_WRONG } else { FINE })

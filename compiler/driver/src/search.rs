@@ -209,6 +209,14 @@ impl Prepared {
         &self.open
     }
 
+    /// The choices of a trial as a file that `--with` takes; the journal counts the members of lists, such a file names them.
+    pub fn choices_text(&self, choices: &Json) -> String {
+        match self.open.space.from_json(choices) {
+            Ok(candidate) => self.open.choices_text(&candidate),
+            Err(_) => choices.to_string(),
+        }
+    }
+
     /// The page of the journal, as HTML.
     ///
     /// # Errors

@@ -3,16 +3,16 @@
 mod support;
 
 use merge_sema::Answers;
-use merge_sema::space::Exploration;
+use merge_sema::space::{Answer, Exploration};
 use std::collections::BTreeMap;
 use support::{Outcome, run, stand_ins};
 
 const HEAD: &str = "let base = checkpoint(\"base\")[\"**.weight\"]\nlet math = checkpoint(\"math\")[\"**.weight\"]\n\
                     let code = checkpoint(\"code\")[\"**.weight\"]\n";
 
-fn watched(recipe: &str, set: &[(&str, &str)]) -> Outcome {
-    let set = set.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    let outcome = run(&format!("{HEAD}{recipe}"), stand_ins(), &Answers { set, watch: true, ..Answers::default() });
+fn watched(recipe: &str, assigned: &[(&str, Answer)]) -> Outcome {
+    let assigned = assigned.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+    let outcome = run(&format!("{HEAD}{recipe}"), stand_ins(), &Answers { assigned, watch: true, ..Answers::default() });
     assert!(outcome.codes().iter().all(|c| *c == "W1020"), "{}", outcome.said());
     outcome
 }
@@ -29,8 +29,8 @@ fn depends(outcome: &Outcome) -> BTreeMap<String, Vec<String>> {
 }
 
 #[track_caller]
-fn check(recipe: &str, set: &[(&str, &str)], expected: &[(&str, &[&str])]) {
-    let found = depends(&watched(recipe, set));
+fn check(recipe: &str, assigned: &[(&str, Answer)], expected: &[(&str, &[&str])]) {
+    let found = depends(&watched(recipe, assigned));
     for (id, on) in expected {
         assert_eq!(found.get(*id), Some(&on.iter().map(|s| s.to_string()).collect()), "{id}: {found:#?}");
     }
@@ -75,7 +75,7 @@ save m to \"out\"
         ("m.method[1].mix.t", &["m.method[1]"]),
     ];
     check(recipe, &[], mix);
-    check(recipe, &[("m.method[1]", "far")], &[("m.method[1].far.s", &["m.method[1]"])]);
+    check(recipe, &[("m.method[1]", Answer::Member(1))], &[("m.method[1].far.s", &["m.method[1]"])]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ choose b in 1..=3
 let n = a + b requires n <= 4
 save base * n / n to \"out\"
 ";
-    let outcome = watched(recipe, &[("a", "3"), ("b", "2")]);
+    let outcome = watched(recipe, &[("a", Answer::Int(3)), ("b", Answer::Int(2))]);
     let [condition] = exploration(&outcome).conditions.as_slice() else { panic!() };
     assert!(!condition.holds && condition.text == "n <= 4" && condition.depends == [0, 1], "{condition:?}");
     assert!(exploration(&outcome).mentions.contains(&vec![0, 1]));

@@ -115,7 +115,8 @@ impl Found {
                 ours.insert(i);
             }
         }
-        let members: Vec<u32> = ours.iter().copied().filter(|d| !is_answered(*d)).collect();
+        let is_pinned = |d: u32| pass.decisions[d as usize].pinned;
+        let members: Vec<u32> = ours.iter().copied().filter(|d| !is_answered(*d) && !is_pinned(*d)).collect();
         let place: BTreeMap<u32, usize> = members.iter().enumerate().map(|(i, d)| (*d, i)).collect();
         let mut groups = Groups((0..members.len()).collect());
         // Decisions that something waits for.

@@ -167,3 +167,15 @@ save deep to \"out\"";
     assert_eq!(open.space.count().to_string(), "2");
     assert!(open.counted);
 }
+
+#[test]
+fn what_is_set_is_open_no_more() {
+    let mut request = request("pinned", MIXED);
+    request.set = vec![("candidate.method[0, mlp]".into(), "pick".into())];
+    let open = open(&request, Checks::Tried).unwrap();
+    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
+    let Ok(open) = open else { panic!("it has a space") };
+    // Of four decisions between 1, 3 and 1 candidates one is made, and leaves 3.
+    assert_eq!(open.space.count().to_string(), (3 * 125).to_string());
+    assert!(!open.describe().contains("method[0, mlp]  "), "{}", open.describe());
+}

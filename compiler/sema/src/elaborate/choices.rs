@@ -144,6 +144,7 @@ impl<'p> Cx<'p> {
             Some(e) => Some(self.default_of(c, id, offer, e, frame)?),
         };
         let answer = self.answer_of(c, id, &offer.domain, default.as_ref())?;
+        let pinned = self.given.contains_key(&normalised(id)) && !self.answers.assigned.contains_key(id);
         let structural = !matches!(
             (&offer.domain, &offer.values),
             (Domain::Real { .. } | Domain::Simplex { .. }, _) | (_, Values::Numbers(_))
@@ -151,7 +152,8 @@ impl<'p> Cx<'p> {
         if structural {
             self.graph.structural.push((id.to_string(), offer.domain.text(&answer)));
         }
-        let decision = Decision { id: id.to_string(), span: c.span, domain: offer.domain.clone(), default, answer, structural };
+        let decision =
+            Decision { id: id.to_string(), span: c.span, domain: offer.domain.clone(), default, answer, pinned, structural };
         self.decided.push(Decided { decision, chain, value: None });
         self.decided_by_id.insert(id.to_string(), self.decided.len() - 1);
         Ok(self.decided.len() - 1)
@@ -357,6 +359,10 @@ impl<'p> Cx<'p> {
 
     /// Reports `--set` and `--model` that fit nothing in the recipe.
     pub(super) fn check_answers(&mut self) {
+        // One candidate of many need not have what is answered.
+        if self.watch.is_some() {
+            return;
+        }
         let known: Vec<String> = self.decided.iter().map(|d| d.decision.id.clone()).collect();
         for (name, _) in &self.answers.set {
             if !self.used.contains(&normalised(name)) && !known.iter().any(|k| normalised(k) == normalised(name)) {

@@ -209,7 +209,8 @@ impl<'p> Cx<'p> {
 
     /// The set of one structural decision.
     pub(super) fn taint_of_decision(&mut self, index: usize) -> Taint {
-        let structural = self.decided[index].decision.structural;
+        let decision = &self.decided[index].decision;
+        let structural = decision.structural && !decision.pinned;
         match &mut self.watch {
             Some(w) if structural => w.taints.one(index as u32),
             _ => Taint::NONE,

@@ -27,6 +27,8 @@ pub struct Decision {
     pub default: Option<Answer>,
     /// What it was in this elaboration.
     pub answer: Answer,
+    /// Whether `--set` answered it: then it is open no more.
+    pub pinned: bool,
     /// Whether the value specialises the graph; if not, it is an argument of the compiled kernels.
     pub structural: bool,
 }
