@@ -58,6 +58,21 @@ fn no_method_is_missing() {
     assert!(missing.is_empty(), "docs/methods.md says nothing about {missing:?}");
 }
 
+/// `reads` of the tables is a paragraph of the doc comment; within another it would be overlooked.
+#[test]
+fn what_a_function_needs_is_a_paragraph() {
+    for file in fs::read_dir(root().join("stdlib")).unwrap() {
+        let file = file.unwrap().path();
+        let text = fs::read_to_string(&file).unwrap();
+        let mut before = "";
+        for line in text.lines() {
+            let fits = !line.starts_with("/// Needs") || (before == "///" && line.starts_with("/// Needs "));
+            assert!(fits, "{}: `{line}` does not start a paragraph", file.display());
+            before = line;
+        }
+    }
+}
+
 #[test]
 fn the_recipes_on_the_page_are_fine() {
     let folder = Folder::new("methods");

@@ -128,8 +128,11 @@ impl Resolver<'_> {
             "affine" => Role::Affine,
             other => {
                 let message = format!("`as {other}` promises nothing known");
-                let mut d = Diagnostic::new(UNKNOWN_ROLE, message, role.span, "unknown")
-                    .help("a value can be promised to be a `weight`, a `delta` or `affine`");
+                let help = match other {
+                    "peft" => "the form of a file stands behind its path: `save .. to \"folder\" as peft`",
+                    _ => "a value can be promised to be a `weight`, a `delta` or `affine`",
+                };
+                let mut d = Diagnostic::new(UNKNOWN_ROLE, message, role.span, "unknown").help(help);
                 if let Some(close) = did_you_mean(other, ["weight", "delta", "affine"]) {
                     d = d.fix(format!("write `{close}`"), role.span, close);
                 }

@@ -116,6 +116,8 @@ fn types_and_roles_are_known() {
     assert_eq!(gives("fn f(a: weigth[o]) -> weight[o] { a }", "E1006", "weigth").fixes[0].replacement, "weight");
     gives("fn f(a: f32[3]) -> f32 { a }", "E1006", "f32[3]");
     gives("save (base as wieght) to \"x\"", "E1008", "wieght");
+    let d = gives("save base as peft to \"x\"", "E1008", "peft");
+    assert!(d.helps[0].contains("as peft"), "{:?}", d.helps);
     gives("save whole base to \"x\"", "E1009", "base");
     gives("save mean to \"x\"", "E1007", "mean");
     gives("save base(1) to \"x\"", "E1007", "base");
