@@ -387,6 +387,11 @@ impl<'p> Cx<'p> {
             && a.len() != b.len()
         {
             d = d.note("only axes of length 1 stretch, and the number of axes must be the same");
+            if matches!((a.len(), b.len()), (1, 2) | (2, 1)) {
+                d = d.help(
+                    "`reshape(x, [1, numel(x)])` is a number for each column, `reshape(x, [numel(x), 1])` one for each row",
+                );
+            }
         }
         self.report(d)
     }

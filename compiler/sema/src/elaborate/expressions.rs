@@ -350,6 +350,9 @@ impl<'p> Cx<'p> {
                 if let (Value::Model(m), [Expr { kind: ExprKind::SubModel(p), span: at }]) = (&value, indices.as_slice()) {
                     return self.sub_model(m, p, base.span, *at, frame);
                 }
+                if matches!(value, Value::Poison) {
+                    return Value::Poison;
+                }
                 let mut args = vec![Some(Argument { value, span: base.span, parts: Rc::from([]) })];
                 for i in indices {
                     args.push(Some(Argument { value: self.expr(i, frame), span: i.span, parts: Rc::from([]) }));
