@@ -40,7 +40,9 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     let options = parse(arguments)?;
     toolchain::llvm()?;
     let data = shell::target().join(if options.quick { "bench-quick" } else { "bench-full" });
-    synthesise::checkpoints(&data, options.quick)?;
+    if !options.peers || peers::PAIRS.iter().any(|p| options.wants(p.name)) {
+        synthesise::checkpoints(&data, options.quick)?;
+    }
     shell::cargo(&["build", "--quiet", "--release", "-p", "mergec", "-p", "merge-runtime", "-p", "xtask"])?;
     if options.peers {
         return peers::bench(&options, &data);

@@ -12,8 +12,8 @@ use super::{
 use crate::{peers, shell};
 use std::path::Path;
 
-// DARE is scaled as in mergekit. DELLA is the paper's: mergekit's scale is known only when a whole tensor has been ranked,
-// so that the ranks of the largest tensor would be in memory.
+// DARE and DELLA are scaled as in their papers, by the chance to stay. mergekit's ratio of L1 norms (`match_l1`) takes a pass
+// more, and for DELLA the ranks of a whole tensor in memory.
 
 /// Anonymous memory of a merge that decomposes nothing, in MB at most.
 const MEMORY_MB: f64 = 600.0;
@@ -58,9 +58,9 @@ pub const PAIRS: &[Pair] = pairs! {
         "base" ["a" "weight: 0.5", "b" "weight: 0.3", "c" "weight: 0.2"] "";
     "ties" 40.0: "merging.ties_weighted" => "ties_weighted(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"] "";
-    "dare_linear" 5.0: "task_vectors.dare_linear" => "dare_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7, match_l1: true)",
+    "dare_linear" 5.0: "task_vectors.dare_linear" => "dare_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"] "";
-    "dare_ties" 40.0: "merging.dare_ties" => "dare_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7, match_l1: true)",
+    "dare_ties" 40.0: "merging.dare_ties" => "dare_ties(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, seed: 7)",
         "base" ["a" "weight: 0.5, density: 0.5", "b" "weight: 0.3, density: 0.5", "c" "weight: 0.2, density: 0.5"]
         "normalize: true";
     "breadcrumbs" 40.0: "task_vectors.breadcrumbs_flat" => "breadcrumbs_flat(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, gamma: 0.1)",
@@ -109,14 +109,15 @@ pub fn bench(options: &Options, data: &Path) -> Result<(), String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     // SAFETY: xtask has one thread here. mergekit would ask a hub about models that are folders.
     unsafe { std::env::set_var("HF_HUB_OFFLINE", "1") };
-    let (place_name, place) = places(options, data)?.swap_remove(0);
+    let small = shell::target().join(if options.quick { "bench-layer-quick" } else { "bench-layer" });
+    let matrices = synthesise::layer(&small, options.quick)?;
+    let largest = if PAIRS.iter().any(|p| options.wants(p.name)) { data } else { &small };
+    let (place_name, place) = places(options, largest)?.swap_remove(0);
     std::fs::create_dir_all(&place).map_err(|e| format!("cannot make {}: {e}", place.display()))?;
     let tables = || {
         println!("\noutput to {place_name}, {threads} threads, medians of {}", options.runs);
         let mergekit = python.with_file_name("mergekit-yaml");
         let mut missed = table(options, data, [&mergec, &mergekit], &place, &threads)?;
-        let small = shell::target().join(if options.quick { "bench-layer-quick" } else { "bench-layer" });
-        let matrices = synthesise::layer(&small, options.quick)?;
         missed.extend(decompose::table(options, &small, &matrices, [&mergec, &python], &place, &threads)?);
         println!("\nmissed: {}", if missed.is_empty() { "none".to_owned() } else { missed.join(", ") });
         Ok(())
