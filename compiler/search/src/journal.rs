@@ -11,12 +11,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The version of the format.
 const VERSION: u32 = 1;
+
+/// How long a lock is waited for. A process just started shares the locks of the one that starts it until it has
+/// become its own program, so that a journal that was closed a moment ago may seem busy.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -222,11 +227,14 @@ impl Journal {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Journal { path: path.into(), file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Busy { path: path.into() }),
-            // A file system without locks is no reason not to search.
-            Err(std::fs::TryLockError::Error(_)) => Ok(Journal { path: path.into(), file }),
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::WouldBlock) => return Err(JournalError::Busy { path: path.into() }),
+                // A file system without locks is no reason not to search.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Journal { path: path.into(), file }),
+            }
         }
     }
 
