@@ -25,6 +25,11 @@ impl<'a> Interpreter<'a> {
         Interpreter { graph, settings, seed, read, known: HashMap::new() }
     }
 
+    /// Says what a node is, such as an input of a network or a trained parameter.
+    pub fn assume(&mut self, id: NodeId, value: ArrayD<f64>) {
+        self.known.insert(id, value);
+    }
+
     /// The value of a node.
     ///
     /// # Errors
@@ -35,7 +40,12 @@ impl<'a> Interpreter<'a> {
         needed[id.0 as usize] = true;
         for at in (0..=id.0).rev().filter(|at| !self.known.contains_key(&NodeId(*at))) {
             if needed[at as usize] {
-                for operand in self.graph.node(NodeId(at)).op.operands() {
+                let op = &self.graph.node(NodeId(at)).op;
+                let start = match op {
+                    Op::Parameter(p) => Some(self.graph.parameters[p.0 as usize].start),
+                    _ => None,
+                };
+                for operand in op.operands().into_iter().chain(start) {
                     needed[operand.0 as usize] = true;
                 }
             }
@@ -122,6 +132,8 @@ impl<'a> Interpreter<'a> {
                 ndarray::concatenate(Axis(*axis as usize), &parts).map_err(|e| e.to_string())?
             }
             Op::Call { routine, result, inputs } => from_entries(&dims, self.call(id, routine, *result, inputs)?),
+            Op::Parameter(p) => stretch(at(&self.graph.parameters[p.0 as usize].start), &shape).to_owned(),
+            Op::Layer { layer, .. } => return Err(format!("`{}` has no value by itself", layer.name())),
         })
     }
 

@@ -306,6 +306,7 @@ impl Pusher<'_> {
                 self.get(part, view)
             }
             Op::Call { .. } => unreachable!("results of calls are kept, and no loop fills them"),
+            Op::Parameter(_) | Op::Layer { .. } => unreachable!("what is saved depends on no parameter and no layer"),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The graph itself, built node by node.
 
+use super::layer::{Layer, Network, Parameter, ParameterId, Reweighted};
 use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::Span;
 use rustc_hash::FxHashMap;
@@ -98,6 +99,13 @@ pub enum Op {
         result: u32,
         inputs: Rc<[NodeId]>,
     },
+    /// A tensor that a network is trained with.
+    Parameter(ParameterId),
+    /// An operation of networks; nothing that is saved as weights depends on one.
+    Layer {
+        layer: Rc<Layer>,
+        inputs: Rc<[NodeId]>,
+    },
 }
 
 /// An operation with the shape of its result.
@@ -155,6 +163,11 @@ pub struct Graph {
     pub structural: Vec<(String, String)>,
     pub constraints: Vec<Constraint>,
     pub outputs: Vec<Output>,
+    pub parameters: Vec<Parameter>,
+    /// Networks, and modules of a base model that are replaced; in the order of their names within one recipe item.
+    pub networks: Vec<Network>,
+    /// Tensors of a base model that parameters change, in name order.
+    pub reweighted: Vec<Reweighted>,
     /// `recipe.merge:3:14` of each [`Op::Call`], for what it has to say when it runs.
     pub places: FxHashMap<NodeId, String>,
 }
@@ -227,26 +240,57 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// The nodes that stand for `roots` once the nodes in `instead` are replaced: all that depend on one are made anew.
+    pub fn substitute(&mut self, roots: &[NodeId], instead: &FxHashMap<NodeId, NodeId>) -> Vec<NodeId> {
+        let Some(last) = roots.iter().max() else { return Vec::new() };
+        let mut needed = vec![false; last.0 as usize + 1];
+        roots.iter().for_each(|r| needed[r.0 as usize] = true);
+        for id in (0..needed.len()).rev().filter(|id| !instead.contains_key(&NodeId(*id as u32))) {
+            if needed[id] {
+                self.nodes[id].op.each_operand(|o| needed[o.0 as usize] = true);
+            }
+        }
+        let mut made: Vec<NodeId> = (0..needed.len() as u32).map(NodeId).collect();
+        for id in (0..needed.len()).filter(|id| needed[*id]) {
+            let old = NodeId(id as u32);
+            made[id] = match instead.get(&old) {
+                Some(new) => *new,
+                None => {
+                    let Node { op, shape, span } = self.node(old).clone();
+                    let op = op.map_operands(|o| made[o.0 as usize]);
+                    let new = self.add(op, shape, span);
+                    if let Some(place) = self.places.get(&old).cloned() {
+                        self.places.entry(new).or_insert(place);
+                    }
+                    new
+                }
+            };
+        }
+        roots.iter().map(|r| made[r.0 as usize]).collect()
+    }
+}
+
 impl Op {
     /// The nodes it reads, in order.
     pub fn operands(&self) -> Vec<NodeId> {
         match self {
             Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => vec![],
-            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } => vec![],
+            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } | Op::Parameter(_) => vec![],
             Op::Unary(_, a) => vec![*a],
             Op::Binary(_, a, b) => vec![*a, *b],
             Op::Select(c, a, b) => vec![*c, *a, *b],
             Op::Reduce { input, .. } | Op::Rank { input, .. } => vec![*input],
             Op::Kth { input, k, .. } | Op::TopMask { input, k, .. } => vec![*input, *k],
             Op::Slice { input, .. } | Op::Reshape { input } | Op::Transpose { input, .. } => vec![*input],
-            Op::Concat { inputs, .. } | Op::Call { inputs, .. } => inputs.to_vec(),
+            Op::Concat { inputs, .. } | Op::Call { inputs, .. } | Op::Layer { inputs, .. } => inputs.to_vec(),
         }
     }
 
     /// Calls `f` for each node it reads, in order.
     pub fn each_operand(&self, mut f: impl FnMut(NodeId)) {
         match self {
-            Op::Concat { inputs, .. } | Op::Call { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
+            Op::Concat { inputs, .. } | Op::Call { inputs, .. } | Op::Layer { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
             _ => drop(self.map_operands(|n| {
                 f(n);
                 n
@@ -258,7 +302,7 @@ impl Op {
     pub fn map_operands(&self, mut f: impl FnMut(NodeId) -> NodeId) -> Op {
         match self {
             Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => self.clone(),
-            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } => self.clone(),
+            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } | Op::Parameter(_) => self.clone(),
             Op::Unary(g, a) => Op::Unary(*g, f(*a)),
             Op::Binary(g, a, b) => Op::Binary(*g, f(*a), f(*b)),
             Op::Select(c, a, b) => Op::Select(f(*c), f(*a), f(*b)),
@@ -273,6 +317,7 @@ impl Op {
             Op::Call { routine, result, inputs } => {
                 Op::Call { routine: routine.clone(), result: *result, inputs: inputs.iter().map(|n| f(*n)).collect() }
             }
+            Op::Layer { layer, inputs } => Op::Layer { layer: layer.clone(), inputs: inputs.iter().map(|n| f(*n)).collect() },
         }
     }
 }

@@ -12,10 +12,12 @@
 //! is f32, scalars are f64).
 
 mod graph;
+mod layer;
 mod parse_text;
 mod text;
 mod verify;
 
 pub use graph::{Constraint, Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId};
+pub use layer::{Layer, Network, Parameter, ParameterId, Reweighted};
 pub use text::{line, parse, print};
 pub use verify::verify;

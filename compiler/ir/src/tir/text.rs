@@ -4,7 +4,7 @@
 //! text again. Spans are not part of the text.
 
 use super::parse_text::Parser;
-use super::{Graph, Node, NodeId, Op, Over};
+use super::{Graph, Layer, Node, NodeId, Op, Over};
 use merge_abi::{RandomKey, ReduceFn, Role, Routine};
 use std::fmt::Write;
 
@@ -29,6 +29,19 @@ pub fn print(graph: &Graph) -> String {
     }
     for c in &graph.constraints {
         let _ = writeln!(out, "require %{} {:?} at {:?}", c.node.0, c.message, c.place);
+    }
+    for p in &graph.parameters {
+        let kind = if p.trainable { "trained" } else { "kept" };
+        let _ = writeln!(out, "parameter {:?} {} %{} {kind} {:?}", p.name, list(&p.shape), p.start.0, p.written);
+    }
+    for n in &graph.networks {
+        let inputs: Vec<String> = n.inputs.iter().map(|i| format!(" %{}", i.0)).collect();
+        let word = if n.replaces { "module" } else { "network" };
+        let _ = writeln!(out, "{word} {:?} %{} of{}", n.name, n.output.0, inputs.concat());
+    }
+    for r in &graph.reweighted {
+        let source = r.source.map_or(String::new(), |s| format!(" of source {}", s.0));
+        let _ = writeln!(out, "reweighted {:?} %{}{source}", r.name, r.node.0);
     }
     for o in &graph.outputs {
         let _ = write!(out, "output {:?} {} at {:?}", o.path, o.role.word(), o.place);
@@ -92,8 +105,29 @@ pub fn line(id: NodeId, node: &Node) -> String {
             words.extend(inputs.iter().map(|i| format!("%{}", i.0)));
             words.join(" ")
         }
+        Op::Parameter(p) => format!("parameter {}", p.0),
+        Op::Layer { layer, inputs } => {
+            let mut words = vec![format!("layer {}", layer_words(layer))];
+            words.extend(inputs.iter().map(|i| format!("%{}", i.0)));
+            words.join(" ")
+        }
     };
     format!("%{} = {body} : {}", id.0, list(&node.shape))
+}
+
+/// A layer with what the recipe settles about it.
+fn layer_words(layer: &Layer) -> String {
+    let name = layer.name();
+    match layer {
+        Layer::Input { name: which } | Layer::Module { name: which } => format!("{name} {which:?}"),
+        Layer::Conv { strides, pads, groups } => {
+            let flat: Vec<u64> = pads.iter().flat_map(|(a, b)| [*a, *b]).collect();
+            format!("{name} {} {} {groups}", list(strides), list(&flat))
+        }
+        Layer::Pool { size, stride, .. } => format!("{name} {size} {stride}"),
+        Layer::BatchNorm { epsilon, axis } => format!("{name} {:?} {axis}", f64::from_bits(*epsilon)),
+        Layer::MatMul | Layer::Dropout | Layer::Embedding => name.to_owned(),
+    }
 }
 
 /// A routine with what the recipe settles about it.

@@ -102,6 +102,17 @@ fn check(graph: &Graph, id: NodeId, node: &Node) -> Result<(), String> {
             let results = routine.results(&shapes)?;
             demand(results.get(*result as usize).is_some_and(|r| r[..] == *shape), "the routine gives another shape")
         }
+        Op::Parameter(p) => {
+            let parameter = graph.parameters.get(p.0 as usize).ok_or("there is no such parameter")?;
+            demand(parameter.start < id, "its start value is not defined before it")?;
+            demand(parameter.shape[..] == *shape, "it has another shape than its parameter")?;
+            let start = of(parameter.start);
+            demand(start.is_empty() || start == shape, "its start value has another shape")
+        }
+        Op::Layer { layer, inputs } => {
+            let shapes: Vec<&[u64]> = inputs.iter().map(|i| of(*i)).collect();
+            demand(layer.result(&shapes)?.is_none_or(|r| r[..] == *shape), "the layer gives another shape")
+        }
     }
 }
 
