@@ -60,6 +60,24 @@ fn check_writes_json_lines() {
 }
 
 #[test]
+fn what_is_left_to_the_candidates_is_said() {
+    // 2^14 combinations are more than are tried beforehand.
+    let recipe = "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nchoose first in 1..=128\nchoose second in 1..=128\n\
+        let size = len([i for i in 0..first if mod(i, second) == 0])\n\
+        let blend = like base {\n    \"model.position_ids\" => base\n    _ => lerp(base, math, 1 / size)\n}\n\
+        search blend { evaluate: command(\"test -e {model} && echo 1\"), maximize: \"score\", trials: 1 }\n";
+    let folder = folder(recipe);
+    let said = run(folder.path(), &["check", "r.merge"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
+    assert!(said.err.starts_with("note: ") && said.err.contains("more than 10000 combinations"), "{}", said.err);
+    let said = run(folder.path(), &["check", "--format", "json", "r.merge"]);
+    let note: serde_json::Value = serde_json::from_str(said.out.trim()).expect("one JSON object");
+    assert_eq!((&note["severity"], &note["code"]), (&"note".into(), &serde_json::Value::Null));
+    let said = run(folder.path(), &["search", "r.merge"]);
+    assert_eq!((said.code, said.err.matches("more than 10000 combinations").count()), (0, 1), "{}", said.err);
+}
+
+#[test]
 fn run_writes_the_model_and_its_config() {
     let folder = folder(GOOD);
     let said = run(folder.path(), &["run", "r.merge"]);

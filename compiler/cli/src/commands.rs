@@ -88,8 +88,11 @@ fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error
             }
         };
         match format {
-            Format::Human => render::human(&analysis.diagnostics, &analysis.sources),
-            Format::Json => render::json(&analysis.diagnostics, &analysis.sources),
+            Format::Human => {
+                render::human(&analysis.diagnostics, &analysis.sources);
+                render::notes(&analysis.notes);
+            }
+            Format::Json => render::json(&analysis.diagnostics, &analysis.notes, &analysis.sources),
         }
         code = code.max(exit_code(&analysis));
     }

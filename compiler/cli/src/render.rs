@@ -91,8 +91,16 @@ fn write_human(out: &mut impl Write, diagnostic: &Diagnostic, sources: &Sources)
     report.finish().write(cache, out)
 }
 
-/// Prints one JSON object a diagnostic to standard output.
-pub fn json(diagnostics: &[Diagnostic], sources: &Sources) {
+/// Prints what is left to the candidates of a space to standard error.
+pub fn notes(notes: &[String]) {
+    let mut out = std::io::stderr().lock();
+    for note in notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+}
+
+/// Prints one JSON object a diagnostic or note to standard output. A note has neither code nor place.
+pub fn json(diagnostics: &[Diagnostic], notes: &[String], sources: &Sources) {
     let mut out = std::io::stdout().lock();
     for d in diagnostics {
         let line = json!({
@@ -117,6 +125,13 @@ pub fn json(diagnostics: &[Diagnostic], sources: &Sources) {
             })).collect::<Vec<_>>(),
         });
         // A reader that stopped listening is no fault of the recipe.
+        let _ = writeln!(out, "{line}");
+    }
+    for note in notes {
+        let line = json!({
+            "code": null, "severity": "note", "message": note, "file": null, "span": null,
+            "labels": [], "notes": [], "helps": [], "fixes": [],
+        });
         let _ = writeln!(out, "{line}");
     }
 }

@@ -20,6 +20,7 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
             return Ok(exit_code(&analysis).max(RECIPE_WRONG));
         }
     };
+    render::notes(&open.notes);
     let prepared = prepare(&request, open, flags)?;
     if let Some(to) = report {
         let page = prepared.report()?;

@@ -25,6 +25,7 @@ pub fn space(request: Result<Request, Error>, show: &Show) -> Result<u8, Error> 
         }
     };
     render::human(&open.diagnostics, open.sources());
+    render::notes(&open.notes);
     match show {
         Show::Tree => print!("{}", open.describe()),
         Show::Svg => print!("{}", open.svg()),

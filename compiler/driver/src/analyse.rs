@@ -36,6 +36,8 @@ pub struct Analysis {
     pub compiled: Option<Compiled>,
     /// In the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+    /// What was left to the candidates of a space, as sentences; see [`crate::space::OpenRecipe::notes`].
+    pub notes: Vec<String>,
     /// Whether a `.schema` text stood in for weights.
     pub without_weights: bool,
 }
@@ -141,22 +143,53 @@ impl Front {
 /// # Errors
 /// Only where the recipe's own file cannot be read.
 pub fn analyse(request: &Request) -> Result<Analysis, Error> {
-    let mut front = Front::read(request)?;
+    let (front, seen) = look(Front::read(request)?)?;
+    Ok(seen.into_analysis(front))
+}
+
+/// What one candidate of a recipe shows: the one that its defaults and the request's answers make.
+pub(crate) struct Seen {
+    elaborated: Elaborated,
+    compiled: Option<Compiled>,
+    pub diagnostics: Vec<Diagnostic>,
+    pub notes: Vec<String>,
+}
+
+impl Seen {
+    /// Whether the recipe is wrong.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    pub fn into_analysis(self, front: Front) -> Analysis {
+        let Seen { elaborated, compiled, diagnostics, notes } = self;
+        let Front { sources, entry, ast, hir, headers, .. } = front;
+        let diagnostics = in_order(diagnostics);
+        Analysis { sources, entry, ast, hir, elaborated, compiled, diagnostics, notes, without_weights: headers.without_weights }
+    }
+}
+
+/// Elaborates and plans one candidate of a recipe whose names are resolved. The front end comes back, for others.
+pub(crate) fn look(mut front: Front) -> Result<(Front, Seen), Error> {
     let mut diagnostics = std::mem::take(&mut front.diagnostics);
     diagnostics.extend(crate::search::check(&front.hir));
     let mut elaborated = front.elaborate(&BTreeMap::new(), false);
     let open = |d: &merge_sema::space::Decision| d.default.is_none();
-    if request.undecided == Undecided::First && excluded(&elaborated.diagnostics) && elaborated.decisions.iter().any(open) {
+    if front.answers.undecided == Undecided::First && excluded(&elaborated.diagnostics) && elaborated.decisions.iter().any(open) {
         // Nobody chose this candidate: look at one that the conditions allow, if there is one.
-        let explored = crate::space::explore(&mut front, Checks::Left)?;
-        match explored.space.as_ref().and_then(|space| Some((space, space.defaults().or(space.unrank(&0u8.into()))?))) {
-            Some((space, candidate)) => {
-                let answers = crate::space::answers(space, &candidate, &explored.domains);
-                elaborated = front.elaborate(&answers, false);
+        match crate::space::explore(front, Checks::Left)? {
+            Ok(found) => {
+                let candidate = found.space.defaults().or(found.space.unrank(&0u8.into()));
+                let answers = candidate.map(|c| found.answers(&c));
+                front = found.front;
+                if let Some(answers) = answers {
+                    elaborated = front.elaborate(&answers, false);
+                }
             }
-            None => {
+            Err(empty) => {
+                front = empty.front;
                 elaborated.diagnostics.retain(|d| d.code != merge_sema::codes::types::REQUIRES_FAILED);
-                diagnostics.extend(explored.diagnostics);
+                diagnostics.push(empty.diagnostic);
             }
         }
     }
@@ -167,9 +200,7 @@ pub fn analyse(request: &Request) -> Result<Analysis, Error> {
         diagnostics.append(&mut planned.diagnostics);
         compiled = (!diagnostics.iter().any(Diagnostic::is_error)).then_some(planned);
     }
-    let diagnostics = in_order(diagnostics);
-    let Front { sources, entry, ast, hir, headers, .. } = front;
-    Ok(Analysis { sources, entry, ast, hir, elaborated, compiled, diagnostics, without_weights: headers.without_weights })
+    Ok((front, Seen { elaborated, compiled, diagnostics, notes: Vec::new() }))
 }
 
 /// Whether all that is wrong is that a `requires` does not hold.
@@ -191,16 +222,21 @@ pub(crate) fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 /// # Errors
 /// As [`analyse`].
 pub fn analyse_all(request: &Request) -> Result<Analysis, Error> {
-    let mut analysis = analyse(request)?;
-    let several = |d: &merge_sema::space::Decision| d.structural;
-    if analysis.has_errors() || !analysis.elaborated.decisions.iter().any(several) {
-        return Ok(analysis);
+    let (mut front, mut seen) = look(Front::read(request)?)?;
+    if !seen.has_errors() && seen.elaborated.decisions.iter().any(|d| d.structural) {
+        match crate::space::explore(front, Checks::Tried)? {
+            Ok(found) => {
+                seen.diagnostics.extend(found.diagnostics);
+                seen.notes = found.notes;
+                front = found.front;
+            }
+            Err(empty) => {
+                seen.diagnostics.push(empty.diagnostic);
+                front = empty.front;
+            }
+        }
     }
-    let mut front = Front::read(request)?;
-    let explored = crate::space::explore(&mut front, Checks::Tried)?;
-    analysis.diagnostics.extend(explored.diagnostics);
-    analysis.diagnostics = in_order(analysis.diagnostics);
-    Ok(analysis)
+    Ok(seen.into_analysis(front))
 }
 
 /// Paths given on the command line count from the working folder, those in a recipe from the recipe's.

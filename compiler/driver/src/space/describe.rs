@@ -15,7 +15,7 @@ struct Line {
 }
 
 impl OpenRecipe {
-    /// The tree of decisions, its size, and what is left to the candidates.
+    /// The tree of decisions and its size. What is left to the candidates stands in [`OpenRecipe::notes`].
     pub fn describe(&self) -> String {
         let (_, root) = self.space.trees();
         let mut lines = Vec::new();
@@ -38,9 +38,6 @@ impl OpenRecipe {
         );
         if let Some((low, high)) = self.parameters {
             let _ = writeln!(text, "{low} to {high} parameters among the {} candidates that were looked at", self.passes);
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "note: {note}");
         }
         text
     }

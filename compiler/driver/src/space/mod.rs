@@ -28,7 +28,7 @@ mod tasks;
 mod tests;
 mod tree;
 
-use crate::analyse::{Front, Request};
+use crate::analyse::{Front, Request, look};
 pub(crate) use convert::answers;
 use merge_base::Diagnostic;
 use merge_runtime::Error;
@@ -75,64 +75,51 @@ pub enum Checks {
 /// # Errors
 /// Of the world; and where the recipe itself is wrong, what is wrong with it comes back inside `Ok(Err(..))`.
 pub fn open(request: &Request, checks: Checks) -> Result<Result<OpenRecipe, crate::Analysis>, Error> {
-    let analysis = crate::analyse(request)?;
-    if analysis.has_errors() {
-        return Ok(Err(analysis));
+    let (front, mut seen) = look(Front::read(request)?)?;
+    if seen.has_errors() {
+        return Ok(Err(seen.into_analysis(front)));
     }
-    let mut front = Front::read(request)?;
-    let explored = explore(&mut front, checks)?;
-    if explored.diagnostics.iter().any(Diagnostic::is_error) || explored.space.is_none() {
-        let mut analysis = analysis;
-        analysis.diagnostics.extend(explored.diagnostics);
-        return Ok(Err(analysis));
-    }
-    let Explored { space: Some(space), domains, late, notes, counted, passes, parameters, diagnostics } = explored else {
-        return Err(Error::internal("a space without faults was lost"));
+    let front = match explore(front, checks)? {
+        Ok(found) if !found.diagnostics.iter().any(Diagnostic::is_error) => return Ok(Ok(found)),
+        Ok(found) => {
+            seen.diagnostics.extend(found.diagnostics);
+            found.front
+        }
+        Err(empty) => {
+            seen.diagnostics.push(empty.diagnostic);
+            empty.front
+        }
     };
-    Ok(Ok(OpenRecipe { front, space, domains, late, notes, counted, passes, parameters, diagnostics }))
+    Ok(Err(seen.into_analysis(front)))
 }
 
-/// What an exploration found.
-pub(crate) struct Explored {
-    /// None where it is empty or has faults.
-    pub space: Option<merge_search::Space>,
-    pub domains: BTreeMap<String, Domain>,
-    pub late: Vec<String>,
-    pub notes: Vec<String>,
-    pub counted: bool,
-    pub passes: usize,
-    pub parameters: Option<(u64, u64)>,
-    pub diagnostics: Vec<Diagnostic>,
+/// A recipe whose conditions exclude every candidate.
+pub(crate) struct Empty {
+    pub front: Front,
+    /// Which conditions do.
+    pub diagnostic: Diagnostic,
 }
 
-/// Finds the space of a recipe that is right for its defaults.
-pub(crate) fn explore(front: &mut Front, checks: Checks) -> Result<Explored, Error> {
-    let mut passes = passes::Passes::new(front);
+/// Finds the space of a recipe that is right for its defaults. What is wrong with some candidates is among what was found.
+pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRecipe, Empty>, Error> {
+    let mut passes = passes::Passes::new(&mut front);
     let found = tasks::find(&mut passes, &[]);
-    let mut diagnostics = Vec::new();
-    let mut space = None;
-    match tree::assemble(&found) {
-        None => diagnostics.push(conflict::explain(&mut passes)),
+    let space = match tree::assemble(&found) {
+        None => {
+            let diagnostic = conflict::explain(&mut passes);
+            return Ok(Err(Empty { front, diagnostic }));
+        }
         Some(Err(fault)) => return Err(Error::internal(format!("the tree of decisions does not hold together: {fault}"))),
-        Some(Ok(made)) => space = Some(made),
-    }
+        Some(Ok(space)) => space,
+    };
     let counted = found.notes.is_empty();
-    let mut notes = found.notes.clone();
-    if space.is_some() && checks == Checks::Tried {
+    let (mut notes, mut diagnostics) = (found.notes, Vec::new());
+    if checks == Checks::Tried {
         notes.extend(checks::cover(&mut passes));
         diagnostics.extend(checks::faults(&mut passes));
     }
-    let domains = passes.domains();
-    Ok(Explored {
-        space,
-        domains,
-        late: found.late,
-        notes,
-        counted,
-        passes: passes.count(),
-        parameters: passes.parameters(),
-        diagnostics,
-    })
+    let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
+    Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, diagnostics }))
 }
 
 impl OpenRecipe {
