@@ -1,7 +1,9 @@
 //! Reads the text form of a graph back.
 
 use super::text::{reduce_name, role};
-use super::{Constraint, Graph, NodeId, Op, OutTensor, Output, Over, SourceId};
+use super::{
+    Constraint, Graph, Layer, Network, NodeId, Op, OutTensor, Output, Over, Parameter, ParameterId, Reweighted, SourceId,
+};
 use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::{FileId, Span};
 
@@ -24,14 +26,20 @@ impl Parser {
             }
             self.words = words(line).map_err(|e| format!("line {}: {e}", number + 1))?;
             self.next = 0;
-            self.line(&mut graph).map_err(|e| format!("line {}: {e}", number + 1))?;
+            let quoted = line.starts_with('"');
+            self.line(&mut graph, quoted).map_err(|e| format!("line {}: {e}", number + 1))?;
         }
         Ok(graph)
     }
 
-    fn line(&mut self, graph: &mut Graph) -> Parsed<()> {
+    /// One line; a quoted first word is the name of a tensor, whatever it says.
+    fn line(&mut self, graph: &mut Graph, quoted: bool) -> Parsed<()> {
         let first = self.word()?;
         match first.as_str() {
+            _ if quoted => {
+                let tensor = OutTensor { name: first, dtype: self.dtype()?, node: self.node()? };
+                graph.outputs.last_mut().ok_or("a tensor outside an output")?.tensors.push(tensor);
+            }
             "checkpoint" => graph.checkpoints.push(Checkpoint { name: self.word()?, path: self.word()?, config: None }),
             "source" => {
                 let (checkpoint, name, dtype) = (self.number()?, self.word()?, self.dtype()?);
@@ -52,11 +60,21 @@ impl Parser {
                 let output = self.output()?;
                 graph.outputs.push(output);
             }
-            word if word.starts_with('%') => self.definition(graph, &first)?,
-            _ => {
-                let tensor = OutTensor { name: first, dtype: self.dtype()?, node: self.node()? };
-                graph.outputs.last_mut().ok_or("a tensor outside an output")?.tensors.push(tensor);
+            "parameter" => {
+                let parameter = self.parameter()?;
+                graph.parameters.push(parameter);
             }
+            "network" | "module" => {
+                let network = self.network(first == "module")?;
+                graph.networks.push(network);
+            }
+            "reweighted" => {
+                let (name, node) = (self.word()?, self.node()?);
+                let source = if self.take("of") { Some(self.source()?) } else { None };
+                graph.reweighted.push(Reweighted { name, source, node });
+            }
+            word if word.starts_with('%') => self.definition(graph, &first)?,
+            word => return Err(format!("`{word}` begins no line")),
         }
         match self.words.get(self.next) {
             Some(w) => Err(format!("unexpected `{w}`")),
@@ -92,6 +110,23 @@ impl Parser {
             }
         }
         Ok(output)
+    }
+
+    fn source(&mut self) -> Parsed<SourceId> {
+        self.expect("source")?;
+        Ok(SourceId(self.number()?))
+    }
+
+    fn parameter(&mut self) -> Parsed<Parameter> {
+        let (name, shape, start) = (self.word()?, self.list()?, self.node()?);
+        let trainable = self.either("trained", "kept")?;
+        Ok(Parameter { name, shape: shape.into(), start, written: self.word()?, trainable, span: nowhere() })
+    }
+
+    fn network(&mut self, replaces: bool) -> Parsed<Network> {
+        let (name, output) = (self.word()?, self.node()?);
+        self.expect("of")?;
+        Ok(Network { name, inputs: self.nodes()?, output, replaces })
     }
 
     fn definition(&mut self, graph: &mut Graph, name: &str) -> Parsed<()> {
@@ -134,6 +169,11 @@ impl Parser {
             "call" => {
                 let (routine, result) = (self.routine()?.into(), self.number()?);
                 Op::Call { routine, result, inputs: self.nodes()?.into() }
+            }
+            "parameter" => Op::Parameter(ParameterId(self.number()?)),
+            "layer" => {
+                let layer = self.layer()?.into();
+                Op::Layer { layer, inputs: self.nodes()?.into() }
             }
             name => {
                 if let Some(f) = UnaryFn::ALL.into_iter().find(|f| f.name() == name) {
@@ -179,6 +219,28 @@ impl Parser {
             "kmeans" => Routine::KMeans { k: self.number()?, key: self.random()? },
             "permutation" => Routine::Permutation { n: self.number()?, key: self.random()? },
             _ => return Err(format!("`{name}` is no routine")),
+        })
+    }
+
+    /// A layer with what the recipe settles about it.
+    fn layer(&mut self) -> Parsed<Layer> {
+        let name = self.word()?;
+        Ok(match name.as_str() {
+            "input" => Layer::Input { name: self.word()? },
+            "batch_matmul" => Layer::MatMul,
+            "conv" => {
+                let (strides, flat, groups) = (self.list()?.into(), self.list::<u64>()?, self.number()?);
+                if flat.len() % 2 != 0 {
+                    return Err("pads come in pairs".into());
+                }
+                Layer::Conv { strides, pads: flat.chunks(2).map(|p| (p[0], p[1])).collect(), groups }
+            }
+            "max_pool" | "avg_pool" => Layer::Pool { max: name == "max_pool", size: self.number()?, stride: self.number()? },
+            "batch_norm" => Layer::BatchNorm { epsilon: self.number::<f64>()?.to_bits(), axis: self.number()? },
+            "dropout" => Layer::Dropout,
+            "embedding" => Layer::Embedding,
+            "module" => Layer::Module { name: self.word()? },
+            _ => return Err(format!("`{name}` is no layer")),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The text form of a graph: printed by `mergec emit --ir tir`, parsed by tests.
 //!
 //! One declaration or node a line; nodes keep their numbers, so that `parse(print(g))` prints the same
-//! text again. Spans are not part of the text.
+//! text again. Declarations that name nodes stand behind them. Spans are not part of the text.
 
 use super::parse_text::Parser;
 use super::{Graph, Layer, Node, NodeId, Op, Over};

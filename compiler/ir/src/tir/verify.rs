@@ -20,6 +20,17 @@ pub fn verify(graph: &Graph) -> Vec<String> {
             problems.push(format!("the constraint at {} is not about a scalar", constraint.place));
         }
     }
+    for network in &graph.networks {
+        if network.inputs.iter().chain([&network.output]).any(|n| n.0 as usize >= graph.len()) {
+            problems.push(format!("`{}` has no node", network.name));
+        }
+    }
+    for tensor in graph.reweighted.iter().filter(|t| t.node.0 as usize >= graph.len()) {
+        problems.push(format!("`{}` has no node", tensor.name));
+    }
+    for parameter in graph.parameters.iter().filter(|p| p.start.0 as usize >= graph.len()) {
+        problems.push(format!("`{}` has no start value", parameter.name));
+    }
     for output in &graph.outputs {
         for tensor in output.tensors.iter().filter(|t| t.node.0 as usize >= graph.len()) {
             problems.push(format!("`{}` of {} has no node", tensor.name, output.path));
@@ -207,6 +218,45 @@ output "out" deltas at "r.merge:2:1" shard 100 like 0 config "a" "1"
         assert_eq!(print(&graph), text);
         assert!(parse("%0 = call frobnicate 0 : []").unwrap_err().contains("frobnicate"));
         assert!(parse("%0 = call sort sideways 0 : []").unwrap_err().contains("sideways"));
+    }
+
+    #[test]
+    fn every_layer_is_read_as_it_is_printed() {
+        let text = r#"checkpoint "base" "models/base"
+source 0 "w" F32 [8, 4]
+%0 = layer input "x" : [2, 3, 6, 6]
+%1 = normal 7 17 0 : [8, 3, 3, 3]
+%2 = parameter 0 : [8, 3, 3, 3]
+%3 = layer conv [2, 2] [1, 1, 0, 1] 1 %0 %2 : [2, 8, 3, 3]
+%4 = layer max_pool 2 1 %3 : [2, 8, 2, 2]
+%5 = layer avg_pool 2 2 %4 : [2, 8, 1, 1]
+%6 = const 0.0 : []
+%7 = parameter 1 : [8]
+%8 = layer batch_norm 1e-5 1 %5 %7 %7 %7 %7 : [2, 8, 1, 1]
+%9 = const 0.9 : []
+%10 = layer dropout %8 %9 : [2, 8, 1, 1]
+%11 = reshape %10 : [2, 8]
+%12 = load 0 : [8, 4]
+%13 = layer batch_matmul %11 %12 : [2, 4]
+%14 = layer input "tokens" : [5]
+%15 = layer embedding %14 %12 : [5, 4]
+%16 = layer module "model.layers.0.mlp" %15 : [5, 4]
+parameter "kernel[0]" [8, 3, 3, 3] %1 trained "normal(0.02)"
+parameter "mean" [8] %6 kept "zeros"
+network "net" %13 of %0
+module "model.layers.0.mlp" %16 of %14
+reweighted "w" %12 of source 0
+reweighted "made \"anew\"" %12
+output "out" weights at "r.merge:2:1"
+  "network" F32 %12
+"#;
+        let graph = parse(text).unwrap();
+        assert_eq!(verify(&graph), Vec::<String>::new());
+        assert_eq!(print(&graph), text);
+        assert!(parse("%0 = layer frobnicate : []").unwrap_err().contains("frobnicate"));
+        assert!(parse("%0 = layer conv [1] [1] 1 : []").unwrap_err().contains("pairs"));
+        let broken = parse("%0 = const 1.0 : []\nnetwork \"n\" %3 of %0\nreweighted \"w\" %9\n").unwrap();
+        assert_eq!(verify(&broken), ["`n` has no node", "`w` has no node"]);
     }
 
     #[test]
