@@ -43,9 +43,9 @@ pub use estimate::{Estimate, StepEstimate, estimate};
 pub use inputs::{Inputs, SourcePlace, prepare, settings};
 use job::World;
 use launch::Setup;
+use merge_abi::{KernelFn, Plan, StatId};
 pub use reuse::Reuse;
 use reuse::{Copies, Digest, Identities, Remains};
-use merge_abi::{KernelFn, Plan, StatId};
 use schedule::{Schedule, Traffic};
 use std::{
     path::PathBuf,

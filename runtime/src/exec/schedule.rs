@@ -307,7 +307,7 @@ impl<'r> Schedule<'r> {
                 reuse.keep_stat(self.remains.stat_identities[stat.0 as usize], value);
             }
         }
-        let complete = state.temps.end(step, found.temps, &|temp, memory| {
+        let complete = state.temps.end_telling(step, found.temps, &|temp, memory| {
             if let Some(reuse) = self.reuse {
                 let temp = temp as usize;
                 reuse.keep_temp(self.remains.temp_identities[temp], memory, self.remains.likely[temp]);

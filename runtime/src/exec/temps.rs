@@ -273,8 +273,13 @@ impl<'p> Temps<'p> {
         }
     }
 
-    /// A step is done, with what its call gave. Whether some temporary is complete by that; ``told` hears which.
-    pub fn end(&mut self, step: usize, results: Vec<(u32, Vec<f32>)>, told: &dyn Fn(u32, &Arc<Memory>)) -> bool {
+    /// A step is done, with what its call gave. Whether some temporary is complete by that.
+    pub fn end(&mut self, step: usize, results: Vec<(u32, Vec<f32>)>) -> bool {
+        self.end_telling(step, results, &|_, _| ())
+    }
+
+    /// The same; `told` hears which temporaries are complete.
+    pub fn end_telling(&mut self, step: usize, results: Vec<(u32, Vec<f32>)>, told: &dyn Fn(u32, &Arc<Memory>)) -> bool {
         for (temp, entries) in results {
             self.all[temp as usize].memory = Some(Arc::new(Memory::of(entries)));
         }
@@ -322,7 +327,7 @@ fn peak_in_order(plan: &Plan) -> u64 {
             temps.all[temp as usize].memory.get_or_insert_with(|| Arc::new(Memory::of(Vec::new())));
         }
         peak = peak.max(temps.live);
-        temps.end(step, Vec::new(), &|_, _| ());
+        temps.end(step, Vec::new());
     }
     peak
 }

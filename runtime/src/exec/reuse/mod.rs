@@ -22,4 +22,3 @@ pub(super) use copies::Copies;
 pub(super) use identity::{Digest, Identities};
 pub(super) use remains::Remains;
 pub use store::Reuse;
-pub(super) use store::Found;
