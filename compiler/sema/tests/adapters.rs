@@ -5,39 +5,23 @@ mod support;
 
 use merge_abi::DType;
 use merge_sema::{Answers, Checkpoints, OpenError, Schema};
-use std::sync::Arc;
-use support::{run_with, transformer};
+use std::rc::Rc;
+use support::{Random, run_with, transformer};
 
 /// A base, and an adapter with its config.
 struct Files {
-    base: Arc<Schema>,
-    adapter: Arc<Schema>,
+    base: Rc<Schema>,
+    adapter: Rc<Schema>,
     config: String,
 }
 
 impl Checkpoints for Files {
-    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
         Ok(if path == "base" { self.base.clone() } else { self.adapter.clone() })
     }
 
     fn beside(&mut self, path: &str, _file: &str) -> Result<Option<String>, OpenError> {
         Ok((path != "base").then(|| self.config.clone()))
-    }
-}
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
-    }
-
-    fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
     }
 }
 
@@ -78,7 +62,7 @@ const KOHYA: [Fitting; 3] = [
 
 #[test]
 fn adapters_of_any_shape_are_answered() {
-    let base = Arc::new(transformer(2, 4, 6, DType::F32));
+    let base = Rc::new(transformer(2, 4, 6, DType::F32));
     let (mut fit, mut misfit) = (0, 0);
     for seed in 1..3000u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -108,7 +92,7 @@ fn adapters_of_any_shape_are_answered() {
             };
             (name, DType::F32, shape)
         });
-        let adapter = Arc::new(Schema::new(named, None));
+        let adapter = Rc::new(Schema::new(named, None));
         let config = format!(
             "{{\"peft_type\": \"{kind}\", \"r\": {}, \"init_r\": 3, \"lora_alpha\": 4, \"alpha\": 2, \"use_dora\": {}, \"fan_in_fan_out\": {}}}",
             if random.below(8) == 0 { 3 } else { 2 },

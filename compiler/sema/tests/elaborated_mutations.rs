@@ -4,27 +4,15 @@ mod support;
 
 use merge_abi::DType;
 use merge_sema::{Answers, Checkpoints, OpenError, Schema};
-use std::sync::Arc;
-use support::{run_with, transformer};
+use std::rc::Rc;
+use support::{Random, run_with, transformer};
 
 /// Every path holds the same small model.
-struct Anything(Arc<Schema>);
+struct Anything(Rc<Schema>);
 
 impl Checkpoints for Anything {
-    fn open(&mut self, _path: &str) -> Result<Arc<Schema>, OpenError> {
+    fn open(&mut self, _path: &str) -> Result<Rc<Schema>, OpenError> {
         Ok(self.0.clone())
-    }
-}
-
-/// xorshift64* (Vigna 2016): enough to pick words.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
     }
 }
 
@@ -53,7 +41,7 @@ fn mutated_programs_are_answered() {
     let mut schema = transformer(3, 8, 16, DType::BF16);
     schema.tensors.insert("model.scale".into(), merge_sema::TensorInfo { dtype: DType::F32, shape: vec![] });
     schema.tensors.insert("model.position_ids".into(), merge_sema::TensorInfo { dtype: DType::I64, shape: vec![4] });
-    let schema = Arc::new(schema);
+    let schema = Rc::new(schema);
     let all: Vec<&str> = texts.iter().flat_map(|t| words(t)).filter(|w| !w.trim().is_empty()).collect();
     let seed = std::env::var("MERGE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_123);
     let rounds = std::env::var("MERGE_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(6);

@@ -7,29 +7,28 @@ use merge_base::{Diagnostic, Sources};
 use merge_sema::{Answers, Checkpoints, Elaborated, ModuleMissing, Modules, OpenError, Schema, elaborate, resolve};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Headers by path.
 #[derive(Default)]
 pub struct Fake {
-    pub files: BTreeMap<String, Arc<Schema>>,
+    pub files: BTreeMap<String, Rc<Schema>>,
 }
 
 impl Fake {
     pub fn with(mut self, path: &str, role: Option<Role>, tensors: &[(&str, DType, &[u64])]) -> Fake {
         let tensors = tensors.iter().map(|(n, d, s)| (n.to_string(), *d, s.to_vec()));
-        self.files.insert(path.into(), Arc::new(Schema::new(tensors, role)));
+        self.files.insert(path.into(), Rc::new(Schema::new(tensors, role)));
         self
     }
 
     pub fn and(mut self, path: &str, schema: &Schema) -> Fake {
-        self.files.insert(path.into(), Arc::new(schema.clone()));
+        self.files.insert(path.into(), Rc::new(schema.clone()));
         self
     }
 }
 
 impl Checkpoints for Fake {
-    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
         self.files.get(path).cloned().ok_or_else(|| OpenError { message: format!("there is no `{path}`"), help: None })
     }
 }
@@ -153,6 +152,22 @@ impl Outcome {
     pub fn fails_with(self, codes: &[&str]) -> Outcome {
         assert_eq!(self.codes(), codes, "{}", self.said());
         self
+    }
+}
+
+/// xorshift64* (Vigna 2016): enough to pick words and files, and the same on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
+    }
+
+    pub fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
     }
 }
 
