@@ -4,11 +4,10 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::findings::CallSite;
 use super::model::{Lift, LiftOp, Model, What};
-use crate::codes::types as codes;
 use crate::hir::{Arg, Callee, Expr, ExprKind, Fn, FnId, Tail, Type, TypeName};
 use crate::primitives;
-use crate::value::{Args, Argument, Reported, TensorVal, Value};
-use merge_base::{Diagnostic, Span};
+use crate::value::{Args, Argument, Reported, Value};
+use merge_base::Span;
 use std::rc::Rc;
 
 /// Calls may nest this deep; names cannot recurse, so only generated code comes near.
@@ -266,69 +265,6 @@ impl<'p> Cx<'p> {
             _ => f.body.span,
         };
         self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame)
-    }
-
-    /// Checks the condition of a `let`; while decisions are watched, it only excludes what does not hold.
-    pub(super) fn require_of_let(&mut self, condition: &'p Expr, frame: &mut Frame) {
-        if self.watch.is_none() {
-            self.require(condition, "this `let`", frame);
-            return;
-        }
-        let (value, taint) = self.apart_expr(condition, frame);
-        if !self.watch_condition(&value, taint, condition.span) && !value.is_poison() {
-            self.require(condition, "this `let`", frame);
-        }
-    }
-
-    /// Checks a condition; false where it fails. What depends on settings is also tried before each run.
-    pub(super) fn require(&mut self, condition: &'p Expr, of: &str, frame: &mut Frame) -> bool {
-        let value = self.expr(condition, frame);
-        let text = self.text(condition.span).split_whitespace().collect::<Vec<_>>().join(" ");
-        let message = format!("{of} requires {text}");
-        match &value {
-            Value::Bool(true) => true,
-            Value::Bool(false) => {
-                self.error(codes::REQUIRES_FAILED, message, condition.span, "this does not hold");
-                false
-            }
-            Value::Tensor(t) if self.is_scalar(t) => self.constrain(t, message, condition.span),
-            Value::Poison => false,
-            other => {
-                let message = format!("`requires` wants a condition, and this is {}", other.kind());
-                self.error(codes::WRONG_KIND, message, condition.span, "");
-                false
-            }
-        }
-    }
-
-    /// Demands that a scalar is not 0: now, if it is known, and at each run, if settings decide it.
-    pub(super) fn constrain(&mut self, condition: &TensorVal, message: String, span: Span) -> bool {
-        if self.symbolic {
-            return true;
-        }
-        let place = self.sources.place(span);
-        match self.launch_value(condition) {
-            Some(0.0) => {
-                self.error(codes::REQUIRES_FAILED, message, span, "this does not hold");
-                return false;
-            }
-            Some(_) if self.uses_settings(condition.node) && self.constraints_seen.insert((condition.node, span)) => {
-                self.graph.constraints.push(merge_ir::tir::Constraint { node: condition.node, message, place });
-            }
-            Some(_) => {}
-            None => {
-                self.report(
-                    Diagnostic::new(
-                        codes::NOT_STATIC,
-                        "this depends on the contents of tensors, and must be decided before anything is read",
-                        span,
-                        "",
-                    )
-                    .help("a condition may use ints, strings, settings and numbers"),
-                );
-            }
-        }
-        true
     }
 }
 

@@ -11,6 +11,7 @@ use super::findings::{CallSite, Findings};
 use super::model::Model;
 use super::names::{NameId, Names};
 use super::scalars::Scalars;
+use super::stand_ins::StandIns;
 use super::{Answers, TestCase};
 use crate::codes::primitives::BAD_SHAPE;
 use crate::codes::types as codes;
@@ -96,6 +97,8 @@ pub struct Cx<'p> {
     pub(super) calls: Option<Rc<CallSite>>,
     /// Set while a function is tried with symbolic arguments: only faults that no argument can cure count.
     pub(super) symbolic: bool,
+    /// The lengths that stand for its dims meanwhile.
+    pub(super) stand_ins: StandIns,
     /// Faults already reported at the definition of a function.
     pub(super) broken: FxHashSet<(Code, Span)>,
     /// `as` promises seen, and whether each was proved already wherever it was reached.
@@ -154,6 +157,7 @@ impl<'p> Cx<'p> {
             keys: Vec::new(),
             calls: None,
             symbolic: false,
+            stand_ins: StandIns::default(),
             broken: FxHashSet::default(),
             promises: FxHashMap::default(),
             promise_values: FxHashMap::default(),
@@ -187,6 +191,21 @@ impl<'p> Cx<'p> {
     /// The text of the recipe under a span.
     pub fn text(&self, span: Span) -> &'p str {
         self.sources.slice(span)
+    }
+
+    /// A shape as messages write it: `[4096, 11008]`, and by the names of the dims in a function that is tried as written.
+    pub fn show_shape(&self, shape: &[u64]) -> String {
+        if self.stand_ins.is_empty() || shape.is_empty() { show_shape(shape) } else { self.stand_ins.shape(shape, self.tried()) }
+    }
+
+    /// The length of an axis as messages write it.
+    pub fn show_length(&self, n: u64) -> String {
+        if self.stand_ins.is_empty() { n.to_string() } else { self.stand_ins.words(n, self.tried()) }
+    }
+
+    /// The text of the file whose functions are tried.
+    fn tried(&self) -> &'p str {
+        self.program.entry.map_or("", |file| self.sources.get(file).text.as_str())
     }
 
     /// What to call an expression in a message: its text, if that is short enough to be read.
@@ -367,7 +386,7 @@ impl<'p> Cx<'p> {
         for (t, at) in operands.iter().filter(|(t, _)| !self.graph.shape(t.node).is_empty()) {
             let shape = self.shape(t);
             if seen.insert(*at) {
-                let message = format!("{} has {} here", self.describe(*at), show_shape(&shape));
+                let message = format!("{} has {} here", self.describe(*at), self.show_shape(&shape));
                 d.labels.push(merge_base::Label { span: *at, message, primary: d.labels.is_empty() });
             }
             if !shapes.contains(&shape) {
@@ -375,7 +394,7 @@ impl<'p> Cx<'p> {
             }
         }
         if d.labels.len() < 2 {
-            let listed: Vec<String> = shapes.iter().map(|s| show_shape(s)).collect();
+            let listed: Vec<String> = shapes.iter().map(|s| self.show_shape(s)).collect();
             d = Diagnostic::new(
                 codes::SHAPES_DISAGREE,
                 "tensor shapes do not agree",

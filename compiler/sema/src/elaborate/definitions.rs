@@ -1,20 +1,17 @@
-//! Functions of the recipe tried as written: dims are distinct primes, numbers are symbols, lists have one, two and
+//! Functions of the recipe tried as written: dims are distinct primes (`stand_ins`), numbers are symbols, lists have one, two and
 //! three members. A fault found so is the function's own, and is reported once, where it stands.
 
 use super::context::Cx;
 use super::expressions::Frame;
 use super::findings::Findings;
+use super::stand_ins::StandIns;
 use crate::degree::{Degree, Frac};
-use crate::hir::{Dim, Fn, LocalId, Type, TypeName};
+use crate::hir::{Dim, Fn, Type, TypeName};
 use crate::value::{Argument, TensorVal, Value};
 use merge_abi::{DType, Source};
 use merge_base::Span;
 use merge_ir::tir::{Op, SourceId};
-use rustc_hash::FxHashMap;
 use std::rc::Rc;
-
-/// Lengths of axes that no formula confuses.
-const PRIMES: [u64; 16] = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179];
 
 /// What stands for the degree of a `tensor`.
 #[derive(Clone, Copy, PartialEq)]
@@ -28,9 +25,6 @@ struct Trial {
     members: usize,
     unstated: Unstated,
     affine: Degree,
-    dims: FxHashMap<LocalId, u64>,
-    rests: FxHashMap<LocalId, [u64; 2]>,
-    primes: usize,
 }
 
 impl<'p> Cx<'p> {
@@ -70,6 +64,7 @@ impl<'p> Cx<'p> {
             first = first.or(Some(found));
         }
         self.symbolic = false;
+        self.stand_ins = StandIns::default();
         self.findings = before;
         if let Some(found) = first {
             self.findings.append(found);
@@ -78,15 +73,11 @@ impl<'p> Cx<'p> {
 
     fn try_once(&mut self, f: &'p Fn, members: usize, unstated: Unstated) {
         let affine = Degree::Known(Frac::atom(self.new_atom("the degree of `affine`")));
-        let mut trial = Trial { members, unstated, affine, dims: FxHashMap::default(), rests: FxHashMap::default(), primes: 0 };
+        let trial = Trial { members, unstated, affine };
         let mut frame = Frame::of_function(f.locals.len(), true);
-        f.params.iter().for_each(|p| trial.name_dims(&p.ty));
-        for (local, n) in &trial.dims {
-            frame.locals[local.0 as usize] = Value::Int(*n as i64);
-        }
-        for (local, dims) in &trial.rests {
-            frame.locals[local.0 as usize] = Value::List(dims.iter().map(|n| Value::Int(*n as i64)).collect());
-        }
+        self.stand_ins = StandIns::default();
+        f.params.iter().for_each(|p| self.name_dims(&p.ty));
+        self.stand_ins.bind(&mut frame.locals);
         let mut args = Vec::with_capacity(f.params.len());
         for p in &f.params {
             let arg = match self.made_up(&p.ty, &p.name, p.span, &trial, &mut frame) {
@@ -99,6 +90,24 @@ impl<'p> Cx<'p> {
         let mut frame = Frame::of_function(f.locals.len(), true);
         if self.bind_parameters(f, args, None, f.span, &mut frame).is_ok() {
             self.body(f, &mut frame);
+        }
+    }
+
+    /// Gives each name among the dims of a type its lengths.
+    fn name_dims(&mut self, ty: &Type) {
+        match ty {
+            Type::Named { dims: Some(dims), .. } => {
+                for dim in dims {
+                    match dim {
+                        Dim::Bind(local, span) => self.stand_ins.name(*local, self.text(*span)),
+                        Dim::BindRest(local, span) => self.stand_ins.name_rest(*local, self.text(*span)),
+                        _ => {}
+                    }
+                }
+            }
+            Type::List(member, _) => self.name_dims(member),
+            Type::Tuple(parts, _) => parts.iter().for_each(|p| self.name_dims(p)),
+            _ => {}
         }
     }
 
@@ -118,8 +127,8 @@ impl<'p> Cx<'p> {
                 let mut shape = Vec::new();
                 for dim in dims {
                     match dim {
-                        Dim::Bind(local, _) => shape.push(*trial.dims.get(local)?),
-                        Dim::BindRest(local, _) | Dim::Rest(local, _) => shape.extend(trial.rests.get(local)?),
+                        Dim::Bind(local, _) => shape.push(self.stand_ins.length(*local)?),
+                        Dim::BindRest(local, _) | Dim::Rest(local, _) => shape.extend(self.stand_ins.rest(*local)?),
                         Dim::Expr(e) => match self.expr(e, frame) {
                             Value::Int(n) => shape.push(u64::try_from(n).ok()?),
                             _ => return None,
@@ -140,37 +149,6 @@ impl<'p> Cx<'p> {
             }
             _ => None,
         }
-    }
-}
-
-impl Trial {
-    /// Gives each name among the dims of a type its lengths.
-    fn name_dims(&mut self, ty: &Type) {
-        match ty {
-            Type::Named { dims: Some(dims), .. } => {
-                for dim in dims {
-                    match dim {
-                        Dim::Bind(local, _) if !self.dims.contains_key(local) => {
-                            let n = self.prime();
-                            self.dims.insert(*local, n);
-                        }
-                        Dim::BindRest(local, _) if !self.rests.contains_key(local) => {
-                            let both = [self.prime(), self.prime()];
-                            self.rests.insert(*local, both);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Type::List(member, _) => self.name_dims(member),
-            Type::Tuple(parts, _) => parts.iter().for_each(|p| self.name_dims(p)),
-            _ => {}
-        }
-    }
-
-    fn prime(&mut self) -> u64 {
-        self.primes += 1;
-        PRIMES[(self.primes - 1) % PRIMES.len()]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The walk over expressions, statements and blocks.
 
-use super::context::{Cx, show_shape};
+use super::context::Cx;
 use super::model::{LiftOp, Model, What};
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
@@ -505,7 +505,7 @@ impl<'p> Cx<'p> {
                 }
                 Some((condition, span)) => match self.tensor(&condition, span) {
                     Ok(stop) if !self.is_scalar(&stop) => {
-                        let label = format!("has {}", show_shape(&self.shape(&stop)));
+                        let label = format!("has {}", self.show_shape(&self.shape(&stop)));
                         let d = Diagnostic::new(codes::WRONG_SHAPE, "`until` takes one yes or no", span, label)
                             .help("`min(mask)` is 1 where a mask holds everywhere, `max(mask)` where it holds somewhere");
                         self.report(d);

@@ -1,6 +1,6 @@
 //! Indexing: members of lists and strings, tensors and parts of models, slices of tensors.
 
-use super::context::{Cx, show_shape};
+use super::context::Cx;
 use super::expressions::Frame;
 use super::model::{LiftOp, Model};
 use crate::codes::{models, types as codes};
@@ -109,7 +109,7 @@ impl<'p> Cx<'p> {
     fn slice(&mut self, t: &TensorVal, at: Span, indices: &[Argument], span: Span) -> Result<TensorVal, Reported> {
         let shape = self.shape(t);
         if indices.len() > shape.len() {
-            let label = format!("this has {}", show_shape(&shape));
+            let label = format!("this has {}", self.show_shape(&shape));
             let message = format!("{} indices for a tensor of {} axes", indices.len(), shape.len());
             return Err(self.error(codes::WRONG_SHAPE, message, at, label));
         }

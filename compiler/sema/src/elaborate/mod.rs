@@ -9,13 +9,13 @@
 //! | `context` | state, diagnostics, nodes |
 //! | `expressions` | the walk over expressions and blocks |
 //! | `operators`, `index` | arithmetic with its degrees; indexing |
-//! | `calls`, `types` | functions, primitives, `whole`; types and dims |
+//! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
 //! | `files`, `save` | checkpoints; outputs |
 //! | `choices`, `domains`, `explore` | decisions; what they may be answered with; what depends on them |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
-//! | `definitions` | functions that nothing calls |
+//! | `definitions`, `stand_ins` | functions that nothing calls; lengths for their dims |
 //!
 //! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
 //! said about poison; equal inputs give equal graphs, in every order of demand.
@@ -38,10 +38,12 @@ mod model;
 mod names;
 mod network;
 mod operators;
+mod require;
 mod restack;
 mod rules;
 mod save;
 mod scalars;
+mod stand_ins;
 mod types;
 mod whole;
 

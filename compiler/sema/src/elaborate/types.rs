@@ -1,6 +1,6 @@
 //! Types: values checked against signatures, dims bound and compared.
 
-use super::context::{Cx, show_shape};
+use super::context::Cx;
 use super::expressions::Frame;
 use super::findings::CallSite;
 use crate::codes::types as codes;
@@ -163,7 +163,7 @@ impl<'p> Cx<'p> {
                 if self.is_scalar(&t) {
                     return Ok(Value::Tensor(t));
                 }
-                let label = format!("this has {}", show_shape(&self.shape(&t)));
+                let label = format!("this has {}", self.show_shape(&self.shape(&t)));
                 Err(self.error(codes::WRONG_SHAPE, format!("{asker} is one number"), span, label))
             }
             // Masks and places of a file: `where` and `take` have a use for them.
@@ -278,7 +278,7 @@ impl<'p> Cx<'p> {
             let at_least = if rest.is_some() { "at least " } else { "" };
             let axes = if fixed == 1 { "axis" } else { "axes" };
             let message = format!("{asker} wants a tensor of {at_least}{fixed} {axes}");
-            let label = format!("{} has {}", self.describe(span), show_shape(&shape));
+            let label = format!("{} has {}", self.describe(span), self.show_shape(&shape));
             return Err(self.error(codes::WRONG_SHAPE, message, span, label));
         }
         for (i, dim) in dims.iter().enumerate() {
@@ -320,14 +320,14 @@ impl<'p> Cx<'p> {
     }
 
     fn dims_disagree(&mut self, local: LocalId, shape: &Rc<[u64]>, span: Span, frame: &Frame) -> Reported {
-        let here = format!("{} has {} here", self.describe(span), show_shape(shape));
+        let here = format!("{} has {} here", self.describe(span), self.show_shape(shape));
         let mut d = Diagnostic::new(codes::SHAPES_DISAGREE, "tensor shapes do not agree", span, here);
         if let Some((_, other, other_shape)) = frame.dims.iter().find(|(l, ..)| *l == local) {
-            let label = format!("{} has {} here", self.describe(*other), show_shape(other_shape));
+            let label = format!("{} has {} here", self.describe(*other), self.show_shape(other_shape));
             if *other == span {
                 d.labels[0] = Label {
                     span,
-                    message: format!("here are {} and {}", show_shape(other_shape), show_shape(shape)),
+                    message: format!("here are {} and {}", self.show_shape(other_shape), self.show_shape(shape)),
                     primary: true,
                 };
             } else {
@@ -354,7 +354,7 @@ impl<'p> Cx<'p> {
                         _ => {
                             let text = self.text(e.dim.span);
                             let message = format!("an axis has {} entries where `{text}` = {n} is wanted", e.actual);
-                            let label = format!("{} has {}", self.describe(e.span), show_shape(&e.shape));
+                            let label = format!("{} has {}", self.describe(e.span), self.show_shape(&e.shape));
                             self.report(Diagnostic::new(codes::WRONG_SHAPE, message, e.span, label))
                         }
                     });

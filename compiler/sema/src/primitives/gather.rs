@@ -7,7 +7,7 @@ use super::linear::one;
 use super::support::{empty_list, given, int, list, mask_or_places, need, resolve_axis, tensor, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
-use crate::elaborate::{Cx, show_shape};
+use crate::elaborate::Cx;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::Routine;
 use merge_base::{Diagnostic, Span};
@@ -54,9 +54,10 @@ pub fn scatter(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let places = places(cx, args.name, at, len)?;
     let count = cx.shape(&places)[0];
     if count != slices {
+        let (slices, count) = (cx.show_length(slices), cx.show_length(count));
         let message = format!("`scatter` takes one place for each slice: {slices} along axis {axis}, and {count} places");
         let d = Diagnostic::new(types::SHAPES_DISAGREE, message, at.span, format!("{count} places"))
-            .label(x.span, format!("has {}", show_shape(&shape)));
+            .label(x.span, format!("has {}", cx.show_shape(&shape)));
         return Err(cx.report(d));
     }
     // Where every place is named, an entry is only moved; elsewhere zeros come in.
@@ -72,12 +73,12 @@ fn places(cx: &mut Cx, who: &str, at: &Argument, len: u64) -> Result<TensorVal, 
     if shape.len() == 1 {
         return Ok(t);
     }
-    let message = format!("`{who}` takes a list of places, one axis long, and this has {}", show_shape(&shape));
+    let message = format!("`{who}` takes a list of places, one axis long, and this has {}", cx.show_shape(&shape));
     let help = match shape.len() {
         0 => "one place is a list too: `reshape(k, [1])`",
         _ => "`take_along(x, at)` picks an entry from each row, `flatten(at)` makes one axis",
     };
-    let d = Diagnostic::new(codes::BAD_SHAPE, message, at.span, format!("has {}", show_shape(&shape))).help(help);
+    let d = Diagnostic::new(codes::BAD_SHAPE, message, at.span, format!("has {}", cx.show_shape(&shape))).help(help);
     Err(cx.report(d))
 }
 
@@ -120,9 +121,9 @@ pub fn take_along(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let kept = wanted.len() == shape.len() && wanted.last() == Some(&1) && wanted[..front.len()] == *front;
     if *wanted != *front && !kept {
         let message =
-            format!("`take_along` takes one place for each row: {} of them, and not {}", rows(front), show_shape(&wanted));
-        let d = Diagnostic::new(types::SHAPES_DISAGREE, message, at.span, format!("has {}", show_shape(&wanted)))
-            .label(x.span, format!("has {}", show_shape(&shape)))
+            format!("`take_along` takes one place for each row: {} of them, and not {}", rows(cx, front), cx.show_shape(&wanted));
+        let d = Diagnostic::new(types::SHAPES_DISAGREE, message, at.span, format!("has {}", cx.show_shape(&wanted)))
+            .label(x.span, format!("has {}", cx.show_shape(&shape)))
             .help("`take(x, at, axis: n)` takes the same places of every row");
         return Err(cx.report(d));
     }
@@ -131,8 +132,8 @@ pub fn take_along(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     Ok(Value::Tensor(cx.reshaped(&result, &wanted, span)))
 }
 
-fn rows(front: &[u64]) -> String {
-    if front.is_empty() { "one".into() } else { show_shape(front) }
+fn rows(cx: &Cx, front: &[u64]) -> String {
+    if front.is_empty() { "one".into() } else { cx.show_shape(front) }
 }
 
 /// `indices(mask, count:)`: the places where a mask holds, rising; the run stops if they are not `count`.
@@ -141,8 +142,8 @@ pub fn indices(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let mask = mask_or_places(cx, args.name, x)?;
     let shape = cx.shape(&mask);
     let &[n] = &*shape else {
-        let message = format!("`indices` takes a mask with one axis, and this has {}", show_shape(&shape));
-        let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, format!("has {}", show_shape(&shape)))
+        let message = format!("`indices` takes a mask with one axis, and this has {}", cx.show_shape(&shape));
+        let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, format!("has {}", cx.show_shape(&shape)))
             .help("`flatten(mask)` makes one axis of all entries");
         return Err(cx.report(d));
     };
@@ -150,7 +151,7 @@ pub fn indices(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let Some(count) = u64::try_from(count).ok().filter(|c| (1..=n).contains(c)) else {
         let message = format!("a mask of {n} entries holds at 1 to {n} places, and `count` is {count}");
         let d = Diagnostic::new(codes::OUTSIDE_DOMAIN, message, arg.span, format!("{count}"))
-            .label(x.span, format!("has {}", show_shape(&shape)))
+            .label(x.span, format!("has {}", cx.show_shape(&shape)))
             .help("`count:` states how many entries of the mask are not 0, since shapes are known before anything is read");
         return Err(cx.report(d));
     };
@@ -167,15 +168,16 @@ pub fn unpack(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     match *packed {
         [n] if n <= entries => {}
         [n] => {
+            let (n, entries) = (cx.show_length(n), cx.show_length(entries));
             let message = format!("`unpack` puts {n} values into a mask of {entries} entries");
             let d = Diagnostic::new(types::SHAPES_DISAGREE, message, v.span, format!("{n} values"))
-                .label(x.span, format!("has {}", show_shape(&shape)))
+                .label(x.span, format!("has {}", cx.show_shape(&shape)))
                 .help("there are as many values as entries of the mask that are not 0");
             return Err(cx.report(d));
         }
         _ => {
-            let message = format!("`unpack` takes values packed along one axis, and these have {}", show_shape(&packed));
-            let d = Diagnostic::new(codes::BAD_SHAPE, message, v.span, format!("has {}", show_shape(&packed)))
+            let message = format!("`unpack` takes values packed along one axis, and these have {}", cx.show_shape(&packed));
+            let d = Diagnostic::new(codes::BAD_SHAPE, message, v.span, format!("has {}", cx.show_shape(&packed)))
                 .help("values in the shape of the mask need no unpacking: `where(mask, x, 0)`");
             return Err(cx.report(d));
         }

@@ -7,7 +7,7 @@ use super::shape::flipped;
 use super::support::{Made, boolean, given, int, need, op, tensor};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
-use crate::elaborate::{Cx, factor_pair, show_shape};
+use crate::elaborate::{Cx, factor_pair};
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::Routine;
@@ -27,7 +27,7 @@ pub fn matmul(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span)
         }
     }
     if right.len() > 2 {
-        let message = format!("`@` takes a matrix or a vector on its right, and this has {}", show_shape(&right));
+        let message = format!("`@` takes a matrix or a vector on its right, and this has {}", cx.show_shape(&right));
         let d = Diagnostic::new(codes::BAD_SHAPE, message, b_span, format!("{} axes", right.len()))
             .help("`reshape` joins axes, and `unfold(x, axis)` all but one");
         return Err(cx.report(d));
@@ -59,10 +59,11 @@ pub fn matmul(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span)
 fn misfit(cx: &mut Cx, a: At<'_>, b: At<'_>, span: Span) -> Reported {
     let (left, right) = (cx.shape(a.0), cx.shape(b.0));
     let (inner, outer) = (left[left.len() - 1], right[0]);
-    let message = format!("`@` joins the last axis on its left with the first on its right, and these are {inner} and {outer}");
+    let lengths = format!("{} and {}", cx.show_length(inner), cx.show_length(outer));
+    let message = format!("`@` joins the last axis on its left with the first on its right, and these are {lengths}");
     let mut d = Diagnostic::without_place(types::SHAPES_DISAGREE, message);
     for (shape, at) in [(&left, a.1), (&right, b.1)] {
-        let message = format!("{} has {}", cx.describe(at), show_shape(shape));
+        let message = format!("{} has {}", cx.describe(at), cx.show_shape(shape));
         d.labels.push(merge_base::Label { span: at, message, primary: d.labels.is_empty() });
     }
     if a.1 == b.1 {
@@ -70,7 +71,7 @@ fn misfit(cx: &mut Cx, a: At<'_>, b: At<'_>, span: Span) -> Reported {
             types::SHAPES_DISAGREE,
             d.message,
             span,
-            format!("these are {} and {}", show_shape(&left), show_shape(&right)),
+            format!("these are {} and {}", cx.show_shape(&left), cx.show_shape(&right)),
         );
     }
     let d = match (&*left, &*right) {
@@ -177,14 +178,15 @@ pub fn solve(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     match *shape {
         [rows] | [rows, _] if rows == n => {}
         [_] | [_, _] => {
-            let message = format!("`solve` of {n} equations with a right side {}", show_shape(&shape));
-            let d = Diagnostic::new(types::SHAPES_DISAGREE, message, b.span, format!("has {}", show_shape(&shape)))
+            let n = cx.show_length(n);
+            let message = format!("`solve` of {n} equations with a right side {}", cx.show_shape(&shape));
+            let d = Diagnostic::new(types::SHAPES_DISAGREE, message, b.span, format!("has {}", cx.show_shape(&shape)))
                 .label(a.span, format!("has [{n}, {n}]"))
                 .help(format!("the right side is a vector [{n}] or a matrix [{n}, m], one column for each system"));
             return Err(cx.report(d));
         }
         _ => {
-            let message = format!("the right side of `solve` is a vector or a matrix, and this has {}", show_shape(&shape));
+            let message = format!("the right side of `solve` is a vector or a matrix, and this has {}", cx.show_shape(&shape));
             return Err(cx.error(codes::BAD_SHAPE, message, b.span, ""));
         }
     }
@@ -215,15 +217,15 @@ pub fn matrix(cx: &mut Cx, who: &str, arg: &Argument) -> Result<(TensorVal, u64,
             let (what, help) = match shape.len() {
                 2 => (format!("`{who}` of a matrix without entries"), "leave it out by a rule of its own"),
                 0 | 1 => (
-                    format!("`{who}` takes a matrix, and this has {}", show_shape(shape)),
+                    format!("`{who}` takes a matrix, and this has {}", cx.show_shape(shape)),
                     "a rule can be for matrices only: `_[o, i] => ..`",
                 ),
                 _ => (
-                    format!("`{who}` takes a matrix, and this has {}", show_shape(shape)),
+                    format!("`{who}` takes a matrix, and this has {}", cx.show_shape(shape)),
                     "`unfold(x, 0)` makes one of it, `reshape` any other",
                 ),
             };
-            let d = Diagnostic::new(codes::BAD_SHAPE, what, arg.span, format!("has {}", show_shape(shape))).help(help);
+            let d = Diagnostic::new(codes::BAD_SHAPE, what, arg.span, format!("has {}", cx.show_shape(shape))).help(help);
             Err(cx.report(d))
         }
     }

@@ -6,7 +6,7 @@
 use super::support::{constant, describe, empty_list, given, int, list, movable, need, resolve_axis, tensor, wrong_kind};
 use crate::codes::{primitives as codes, types};
 use crate::degree::Degree;
-use crate::elaborate::{Cx, show_shape};
+use crate::elaborate::Cx;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, ReduceFn};
 use merge_base::{Diagnostic, Span};
@@ -78,8 +78,8 @@ pub fn reshape(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (have, want) = (before.iter().product::<u64>(), shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d)));
     if want != Some(have) {
         let message = match want {
-            Some(want) => format!("{} has {have} entries, {} would have {want}", show_shape(&before), show_shape(&shape)),
-            None => format!("{} is larger than any tensor", show_shape(&shape)),
+            Some(want) => format!("{} has {have} entries, {} would have {want}", cx.show_shape(&before), cx.show_shape(&shape)),
+            None => format!("{} is larger than any tensor", cx.show_shape(&shape)),
         };
         let d = Diagnostic::new(codes::BAD_SHAPE, message, dims.span, format!("for {have} entries"))
             .help("`reshape` keeps every entry; `numel(x)` is their number");
@@ -94,7 +94,7 @@ pub fn transpose(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let t = movable(cx, args.name, x)?;
     let shape = cx.shape(&t);
     if shape.len() < 2 {
-        let message = format!("`transpose` exchanges the last two axes, and this has {}", show_shape(&shape));
+        let message = format!("`transpose` exchanges the last two axes, and this has {}", cx.show_shape(&shape));
         let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, "fewer than two axes")
             .help("a rule can be for matrices only: `_[o, i] => ..`");
         return Err(cx.report(d));
@@ -205,7 +205,7 @@ pub fn diag(cx: &mut Cx, args: &Args, span: Span) -> Answer {
             Ok(Value::Tensor(TensorVal::new(node, degree)))
         }
         ref shape => {
-            let message = format!("`diag` takes a vector or a matrix, and this has {}", show_shape(shape));
+            let message = format!("`diag` takes a vector or a matrix, and this has {}", cx.show_shape(shape));
             let d = Diagnostic::new(codes::BAD_SHAPE, message, x.span, "neither one nor two axes")
                 .help("`flatten(x)` makes a vector of any tensor, `unfold(x, 0)` a matrix");
             Err(cx.report(d))

@@ -2,7 +2,7 @@
 
 use crate::codes::{absent, primitives as codes, types};
 use crate::degree::Degree;
-use crate::elaborate::{Cx, show_shape};
+use crate::elaborate::Cx;
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::RandomKey;
@@ -13,14 +13,14 @@ use std::rc::Rc;
 /// What a value is, for messages: `a tensor [8, 16]`, `a list of 3 tensors`, `the number 0.5`.
 pub fn describe(cx: &Cx, value: &Value) -> String {
     match value {
-        Value::Int(n) => format!("the int {n}"),
+        Value::Int(n) => format!("the int {}", u64::try_from(*n).map_or(n.to_string(), |n| cx.show_length(n))),
         Value::Bool(b) => format!("`{b}`"),
         Value::Str(s) => format!("the string \"{s}\""),
         Value::Word(w) => format!("the word `{w}`"),
         Value::Tensor(t) => match (constant(cx, t), cx.graph.shape(t.node).is_empty()) {
             (Some(v), _) => format!("the number {v}"),
             (None, true) => "a number".into(),
-            (None, false) => format!("a tensor {}", show_shape(cx.graph.shape(t.node))),
+            (None, false) => format!("a tensor {}", cx.show_shape(cx.graph.shape(t.node))),
         },
         Value::List(l) if l.is_empty() => "an empty list".into(),
         Value::List(l) => {
