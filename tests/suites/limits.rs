@@ -2,8 +2,12 @@
 //! what is selected. Finite inputs never give a NaN or an infinity, and models that are all the base give the base.
 
 use merge_abi::DType;
+use merge_base::FileId;
+use merge_grammar::ast::{Item, Type};
 use merge_runtime::Options;
-use merge_tests::{Folder, Random, Tensor, calls, library_functions, read_model, root, run_text, values, write_checkpoint};
+use merge_tests::{
+    Folder, Random, Tensor, analyse_text, calls, library_functions, read_model, root, run_text, values, write_checkpoint,
+};
 use std::{collections::BTreeMap, fmt::Write, fs};
 
 /// What the calls below take apart, and functions whose results stand in a tuple.
@@ -84,7 +88,7 @@ const CALLS: &[&str] = &[
     "darex_q(base, [a, b], density: 0.0, q: 0.5)",
     "darex_q(base, [a, b], density: 1.0, q: 1.0)",
     "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 0.0)",
-    "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 1.0, gamma: 0.0)",
+    "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 1.0)",
     "breadcrumbs_flat(base, [a, b], [1.0, 1.0], density: 0.0, gamma: 1.0)",
     "breadcrumbs_ties(base, [a, b], [0.0, 1.0], normalize: true)",
     "sce(base, [a, b])",
@@ -100,10 +104,10 @@ const CALLS: &[&str] = &[
     "pcb_sum(base, [a, b])",
     "pcb_pairs(base, [a, b])",
     "like base { _[] => base  _[_, ..s] => breadcrumbs(base, [a, b]) }",
-    "like base { _[] => base  _[_, ..s] => breadcrumbs(base, [a, b], keep: 1.0, drop: 0.0) }",
+    "like base { _[] => base  _[_, ..s] => breadcrumbs(base, [a, b], keep: 1.0) }",
     "like base { _[] => base  _[_, ..s] => base + crumbs(a - base, 0.0, 1.0) }",
-    "like base { _[] => base  _[_, ..s] => base + magprune(a - base, density: 0.0, epsilon: 0.0) }",
-    "like base { _[] => base  _[_, ..s] => base + magprune(a - base, density: 1.0, epsilon: 0.0, match_l1: true) }",
+    "like base { _[] => base  _[_, ..s] => base + magprune(a - base, density: 0.0) }",
+    "like base { _[] => base  _[_, ..s] => base + magprune(a - base, density: 1.0, match_l1: true) }",
     "like base { _[] => base  _[_, ..s] => della(base, [a, b], [1.0, 1.0]) }",
     "like base { _[] => base  _[_, ..s] => della_linear(base, [a, b], [1.0, 1.0], density: 0.5, epsilon: 0.5) }",
     "like base { _[] => base  _[_, ..s] => model_stock(base, [a, b], over: rows) }",
@@ -202,13 +206,13 @@ fn write_models(folder: &Folder) {
     }
 }
 
-fn recipe(a: &str, b: &str) -> String {
+fn recipe(a: &str, b: &str, saved: &[String]) -> String {
     let mut text = format!("let base = checkpoint(\"base\")\nlet a = checkpoint(\"{a}\")\nlet b = checkpoint(\"{b}\")\n");
     for (file, functions) in library() {
         let _ = writeln!(text, "use std.{file}.{{{}}}", functions.join(", "));
     }
     text += LETS;
-    for (i, call) in calls_of_all().iter().enumerate() {
+    for (i, call) in saved.iter().enumerate() {
         let _ = writeln!(text, "save {call} to \"out/{i}\"");
     }
     text
@@ -241,7 +245,8 @@ fn finite_inputs_give_finite_outputs() {
     let base = read_model(&folder.join("base"));
     let mut wrong = Vec::new();
     for (a, b) in PAIRS {
-        run_text(&folder, &recipe(a, b), &Options::default()).unwrap_or_else(|e| panic!("{a}, {b}: {}", e.message));
+        run_text(&folder, &recipe(a, b, &calls_of_all()), &Options::default())
+            .unwrap_or_else(|e| panic!("{a}, {b}: {}", e.message));
         for (i, call) in calls_of_all().iter().enumerate() {
             for (name, tensor) in read_model(&folder.join(format!("out/{i}"))) {
                 if tensor.entries.iter().any(|x| !x.is_finite()) {
@@ -255,6 +260,150 @@ fn finite_inputs_give_finite_outputs() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A parameter of a function of the library.
+struct Parameter {
+    name: String,
+    /// Whether it is a list of models or of tensors.
+    many: bool,
+    /// Whether it is a fraction, from 0 to 1.
+    fraction: bool,
+}
+
+/// The functions that merge, each with its parameters.
+fn parameters() -> Vec<(String, Vec<Parameter>)> {
+    const NO_TENSORS: [&str; 5] = ["f32", "int", "bool", "str", "axis"];
+    let many = |ty: &Type| match ty {
+        Type::List(member, _) => matches!(&**member, Type::Named { name, .. } if !NO_TENSORS.contains(&name.text.as_str())),
+        _ => false,
+    };
+    let mut all = Vec::new();
+    for (file, _) in library() {
+        let text = fs::read_to_string(root().join(format!("stdlib/{file}.merge"))).unwrap();
+        let part = |span: merge_base::Span| &text[span.start as usize..span.end as usize];
+        for item in merge_grammar::parse(FileId(0), &text).0.items {
+            let Item::Fn(f) = item else { continue };
+            let parameter = |p: &merge_grammar::ast::Param| Parameter {
+                name: p.name.text.clone(),
+                many: many(&p.ty),
+                fraction: p.range.as_ref().is_some_and(|r| part(r.span) == "0..=1"),
+            };
+            if !f.name.text.starts_with('_') {
+                all.push((f.name.text.clone(), f.params.iter().map(parameter).collect()));
+            }
+        }
+    }
+    all
+}
+
+/// The first call of a function that the limits are tried with: what stands before its arguments, these, and the rest.
+fn first_call(function: &str) -> (String, Vec<String>, String) {
+    let lines: Vec<String> = LETS.lines().map(str::to_owned).chain(calls_of_all()).collect();
+    let line = lines.iter().find(|line| calls(line, function)).expect("every function is called");
+    let at =
+        (0..line.len()).find(|at| line[*at..].starts_with(&format!("{function}(")) && calls(&line[*at..], function)).unwrap();
+    let open = at + function.len() + 1;
+    let (mut depth, mut start, mut arguments) = (0, open, Vec::new());
+    for (i, c) in line[open..].char_indices().map(|(i, c)| (open + i, c)) {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' if depth == 0 => {
+                arguments.push(line[start..i].trim().to_owned());
+                return (line[..open].to_owned(), arguments, line[i..].to_owned());
+            }
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                arguments.push(line[start..i].trim().to_owned());
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    panic!("`{line}` closes what it opens");
+}
+
+/// The call with a parameter given another value.
+fn with(function: &str, parameters: &[Parameter], change: &[(usize, &str)]) -> String {
+    let (before, mut arguments, after) = first_call(function);
+    for (place, value) in change {
+        let name = format!("{}:", parameters[*place].name);
+        match arguments.iter().position(|a| a.starts_with(&name)) {
+            Some(given) => arguments[given] = format!("{name} {value}"),
+            None if *place < arguments.len() && arguments[*place].split_once(": ").is_none() => {
+                arguments[*place] = (*value).to_owned();
+            }
+            None => arguments.push(format!("{name} {value}")),
+        }
+    }
+    format!("{before}{}{after}", arguments.join(", "))
+}
+
+/// A fraction of 0 or 1 is a limit with a value, or refused by a condition that names it.
+#[test]
+fn fractions_of_nothing_and_of_all_are_finite_or_refused() {
+    let folder = Folder::new("fractions");
+    write_models(&folder);
+    let (mut fine, mut wrong) = (Vec::new(), Vec::new());
+    for (function, parameters) in parameters() {
+        for place in (0..parameters.len()).filter(|p| parameters[*p].fraction) {
+            for value in ["0.0", "1.0"] {
+                let call = with(&function, &parameters, &[(place, value)]);
+                if call.starts_with("let ") {
+                    wrong.push(format!("`{call}` is a limit that no call is made of"));
+                    continue;
+                }
+                let found = analyse_text(&folder, &recipe("near", "shifted", std::slice::from_ref(&call))).diagnostics;
+                let said: Vec<_> = found.iter().filter(|d| d.is_error()).collect();
+                match said.as_slice() {
+                    [] => fine.push(call),
+                    [one] if one.code.0 == "E2009" && one.message.contains(&parameters[place].name) => {}
+                    _ => wrong.push(format!("{call}: {said:?}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(fine.len() > 40, "only {} calls", fine.len());
+    // Off-diagonal entries at full weight are no limit, and leave Gram matrices singular that are.
+    fine.retain(|call| !(calls(call, "regmean") && call.contains("1.0")));
+    for (a, b) in [("near", "zero"), ("huge", "opposite")] {
+        run_text(&folder, &recipe(a, b, &fine), &Options::default()).unwrap_or_else(|e| panic!("{a}, {b}: {}", e.message));
+        for (i, call) in fine.iter().enumerate() {
+            let outputs = read_model(&folder.join(format!("out/{i}")));
+            let odd = outputs.iter().filter(|(_, t)| t.entries.iter().any(|x| !x.is_finite()));
+            wrong.extend(odd.map(|(name, _)| format!("{a}, {b}: {call}: `{name}` is not finite")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A function of several models that is given none says so once, and in its own words.
+#[test]
+fn no_models_are_refused_by_the_function_that_wants_them() {
+    let folder = Folder::new("none");
+    write_models(&folder);
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for (function, parameters) in parameters() {
+        let lists: Vec<_> = (0..parameters.len()).filter(|p| parameters[*p].many).map(|p| (p, "[]")).collect();
+        if lists.is_empty() {
+            continue;
+        }
+        let call = with(&function, &parameters, &lists);
+        let call = if call.starts_with("let ") { call } else { format!("save {call} to \"out\"") };
+        let (base, _) = recipe("near", "shifted", &[]).split_once(LETS).map(|(b, a)| (b.to_owned(), a.to_owned())).unwrap();
+        let taus = LETS.lines().filter(|l| l.starts_with("let taus")).collect::<String>();
+        let found = analyse_text(&folder, &format!("{base}{taus}\n{call}\n")).diagnostics;
+        let said: Vec<_> = found.iter().filter(|d| d.is_error()).collect();
+        let own =
+            |d: &&merge_base::Diagnostic| d.code.0 == "E2009" && d.message.starts_with(&format!("`{function}` requires len("));
+        if said.len() != 1 || !said.iter().all(own) {
+            wrong.push(format!("{call}: {:?}", said.iter().map(|d| format!("{} {}", d.code, d.message)).collect::<Vec<_>>()));
+        }
+        tried += 1;
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(tried > 35, "only {tried} functions");
 }
 
 #[test]
