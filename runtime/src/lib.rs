@@ -31,7 +31,9 @@ pub mod standalone;
 mod testing;
 
 pub use error::{Error, Kind};
-pub use exec::{Estimate, Inputs, Options, SourcePlace, StepEstimate, Summary, estimate, prepare, run, settings};
+pub use exec::{
+    Estimate, Inputs, Options, Reuse, SourcePlace, StepEstimate, Summary, estimate, prepare, run, run_reusing, settings,
+};
 pub use progress::Progress;
 pub use size::parse_size;
 

@@ -122,6 +122,24 @@ fn write_stand_in_adapters(folder: &Path) {
     write_adapter(&folder.join("bare-vera"), vera, &factors("model.layers", q, 8, &["vera_lambda_b", "vera_lambda_d"]));
 }
 
+/// The checkpoint `backbone` that spaces of `examples/spaces` read: four layers of a small transformer, and a small convolutional
+/// network.
+pub fn write_backbone(folder: &Path) {
+    let parts = [("q", [64, 64]), ("k", [64, 64]), ("v", [64, 64]), ("o", [64, 64]), ("up", [128, 64]), ("down", [64, 128])];
+    let layers = (0..4).flat_map(|l| parts.map(|(p, shape)| (format!("layers.{l}.{p}.weight"), shape.to_vec())));
+    let others = [("one", vec![16, 3, 3, 3]), ("two", vec![32, 16, 3, 3]), ("head", vec![10, 32])];
+    let others = others.into_iter().map(|(p, shape)| (format!("{p}.weight"), shape));
+    let mut random = Random::new(9);
+    let made: Vec<(String, Tensor)> = layers
+        .chain(others)
+        .map(|(name, shape)| {
+            let entries = values(&mut random, shape.iter().product());
+            (name, Tensor { dtype: DType::F32, shape, entries })
+        })
+        .collect();
+    write_checkpoint(&folder.join("backbone"), made.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+}
+
 /// The checkpoints that the error pages and the annotated recipes speak of: `base`, `math`, `code`, `wide`
 /// (as `base`, with a wider mlp), the statistics file `stats`, and adapters.
 pub fn write_stand_ins(folder: &Path) {

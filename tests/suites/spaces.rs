@@ -48,6 +48,26 @@ fn the_sizes_of_the_examples_are_those_of_their_papers() {
     assert!(resnet.starts_with("154") && resnet.len() == 69, "{resnet}");
 }
 
+/// What an arm has to decide may depend on a decision outside of it: by its domain, or by a condition.
+#[test]
+fn arms_depend_on_decisions_outside_of_them() {
+    let folder = Folder::new("spaces");
+    let size = |inside: &str| {
+        let text = format!(
+            "fn f(x: tensor[4]) -> tensor {{\n choose a in [1, 2, 3]\n choose form {{ no => x\n yes => {{ {inside} }} }}\n}}\n\
+             search f {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n"
+        );
+        opened(&folder.write("recipe.merge", &text)).count_text()
+    };
+    // One without the arm for each `a`, and in the arm as many as the domain has: 2, 2 and 3.
+    assert_eq!(size("let all = if a < 3 { [1, 2] } else { [1, 2, 3] }\n choose b in all\n b * x"), "10");
+    assert_eq!(size("choose b in [1, 2]\n let n = a requires a != b\n n * x"), (3 + 1 + 1 + 2).to_string());
+    assert_eq!(
+        size("choose deep { one => x\n two => { choose b in [1, 2, 3]\n let n = b requires b <= a\n n * x } }"),
+        (3 + 3 + 6).to_string()
+    );
+}
+
 const RECIPE: &str = r#"
 let base = checkpoint("base")["**.weight"]
 let math = checkpoint("math")["**.weight"]

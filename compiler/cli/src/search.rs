@@ -5,10 +5,13 @@ use crate::render;
 use merge_driver::search::{Flags, prepare};
 use merge_driver::{Request, space::Checks};
 use merge_runtime::Error;
+use merge_search::Goal;
+use merge_search::journal::{Record, Work};
 use merge_search::run::{End, Happening, Progress};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Searches, or writes the page of an earlier search.
 pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Path>) -> Result<u8, Error> {
@@ -46,7 +49,8 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
                 Some(reason) => format!("failed: {}", reason.lines().next().unwrap_or_default()),
                 None => metrics.join(", "),
             };
-            println!("trial {}  {said}  [{}]", record.trial, tally(progress));
+            let work = record.work.map(|w| work_text(&w)).unwrap_or_default();
+            println!("trial {}  {said}{work}  [{}]", record.trial, tally(progress, &prepared.options.goals));
         }
     })?;
     match outcome.end {
@@ -62,8 +66,29 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
     Ok(if outcome.front.is_empty() && outcome.end != End::Stopped { RECIPE_WRONG } else { FINE })
 }
 
-fn tally(p: &Progress) -> String {
-    let best = p.best.as_ref().map(|b| format!(", best is trial {}", b.trial)).unwrap_or_default();
-    let left = p.left.map(|l| format!(", {} s left", l.as_secs())).unwrap_or_default();
+/// What making a model took, where that is less than all of it.
+fn work_text(work: &Work) -> String {
+    let computed = match work.computed == work.tensors {
+        true => String::new(),
+        false => format!(", {} of {} tensors computed", work.computed, work.tensors),
+    };
+    let compiled = if work.compiled == 0 { String::new() } else { format!(", {} kernels compiled", work.compiled) };
+    format!("{computed}{compiled}")
+}
+
+fn tally(p: &Progress, goals: &[Goal]) -> String {
+    let score = |best: &Record| goals.first().and_then(|goal| best.metrics.get(&goal.metric)).map(|score| format!(" {score}"));
+    let best =
+        p.best.as_ref().map(|b| format!(", best{} in trial {}", score(b).unwrap_or_default(), b.trial)).unwrap_or_default();
+    let left = p.left.filter(|_| p.ended < p.of).map(|left| format!(", {} left", duration(left))).unwrap_or_default();
     format!("{} of {}, {} failed{best}{left}", p.ended, p.of, p.failed)
+}
+
+/// `40 s`, `3 min 20 s`, `5 h 12 min`.
+fn duration(of: Duration) -> String {
+    match of.as_secs() {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
 }

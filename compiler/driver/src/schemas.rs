@@ -5,19 +5,19 @@ use merge_sema::{Checkpoints, OpenError, Schema};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::Arc,
 };
 
 /// Opens checkpoints relative to a folder and remembers them.
 pub struct Headers {
     pub folder: PathBuf,
-    pub known: HashMap<String, Result<Rc<Schema>, OpenError>>,
+    pub known: HashMap<String, Result<Arc<Schema>, OpenError>>,
     /// Whether some schema came from a `.schema` text, so that there is nothing to run on.
     pub without_weights: bool,
 }
 
 impl Checkpoints for Headers {
-    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
         if let Some(found) = self.known.get(path) {
             return found.clone();
         }
@@ -39,7 +39,7 @@ impl Checkpoints for Headers {
 }
 
 impl Headers {
-    fn read(&mut self, path: &Path) -> Result<Rc<Schema>, OpenError> {
+    fn read(&mut self, path: &Path) -> Result<Arc<Schema>, OpenError> {
         let is_schema = path.extension().is_some_and(|e| e == "schema");
         let beside = PathBuf::from(format!("{}.schema", path.display()));
         if is_schema || (!path.exists() && beside.exists()) {
@@ -50,10 +50,10 @@ impl Headers {
             let parsed = merge_runtime::schema_text::parse(&text)
                 .map_err(|e| OpenError { message: format!("{}: {}", file.display(), e.message), help: e.help })?;
             let tensors = parsed.tensors.into_iter();
-            return Ok(Rc::new(Schema::new(tensors, parsed.role)));
+            return Ok(Arc::new(Schema::new(tensors, parsed.role)));
         }
         let checkpoint = Checkpoint::open(path).map_err(|e| OpenError { message: e.message, help: e.help })?;
         let tensors = checkpoint.tensors.iter().map(|(name, t)| (name.clone(), t.dtype, t.shape.clone()));
-        Ok(Rc::new(Schema::new(tensors, checkpoint.role)))
+        Ok(Arc::new(Schema::new(tensors, checkpoint.role)))
     }
 }

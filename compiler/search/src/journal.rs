@@ -87,10 +87,24 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What making its model took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
     /// Seconds from the proposal's start to its end.
     pub seconds: f64,
     /// When it ended, in seconds since 1970.
     pub ended: u64,
+}
+
+/// What making a model took, where others before it had left something to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Tensors of the model.
+    pub tensors: u64,
+    /// Those that were computed; the others came from models of earlier trials.
+    pub computed: u64,
+    /// Kernels that were compiled.
+    pub compiled: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

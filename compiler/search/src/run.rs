@@ -1,7 +1,7 @@
 //! A search in the world: proposals are made into models, scored side by side, and written down.
 
 use crate::engine::{Engine, Job, Metrics, Next, scores};
-use crate::journal::{Event, Header, Journal, JournalError, Record, Status};
+use crate::journal::{Event, Header, Journal, JournalError, Record, Status, Work};
 use crate::objective::{Evaluate, Objective, Scored};
 use crate::settings::{Algorithm, Goal};
 use crate::space::{Assignment, Space};
@@ -44,6 +44,8 @@ pub struct Model {
     pub path: PathBuf,
     /// Costs known without trying (`params`, `bytes`); goals may name them.
     pub costs: Metrics,
+    /// What making it took, if anybody counted.
+    pub work: Option<Work>,
 }
 
 /// What the caller knows of candidates. Called from several threads.
@@ -362,7 +364,8 @@ impl Search<'_, '_> {
         };
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let choices = self.space.to_json(&job.assignment);
-        let record = Record { trial: job.number, choices, budget: job.budget, status, metrics, reason, seconds, ended };
+        let work = model.as_ref().and_then(|model| model.work);
+        let record = Record { trial: job.number, choices, budget: job.budget, status, metrics, reason, work, seconds, ended };
         self.journal.append(&Event::Trial(record.clone()))?;
         self.tally.here += 1;
         let best = self.count(&record);

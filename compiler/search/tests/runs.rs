@@ -44,7 +44,7 @@ impl Models for Files<'_> {
         let choices = self.space.to_json(&job.assignment);
         let d = choices.get("candidate.method.ties.d").and_then(|d| d.as_f64()).unwrap_or(0.0);
         std::fs::write(&path, format!("{d}\n")).map_err(|e| e.to_string())?;
-        Ok(Model { path, costs: Metrics::from([("params".into(), 100.0 + d)]) })
+        Ok(Model { path, costs: Metrics::from([("params".into(), 100.0 + d)]), work: None })
     }
 
     fn ended(&self, _: &Record, model: Option<&Model>, _: bool) {

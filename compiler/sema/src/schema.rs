@@ -5,7 +5,7 @@
 
 use merge_abi::{DType, Role};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// One tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct OpenError {
 /// The door to checkpoint files.
 pub trait Checkpoints {
     /// The header of the checkpoint at `path`, as the recipe (or `--model`) writes it.
-    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError>;
+    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError>;
 
     /// The text of a small file that lies beside the tensors of a checkpoint (in its folder, or in the folder of its
     /// file); none if there is no such file.

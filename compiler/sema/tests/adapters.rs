@@ -5,18 +5,18 @@ mod support;
 
 use merge_abi::DType;
 use merge_sema::{Answers, Checkpoints, OpenError, Schema};
-use std::rc::Rc;
+use std::sync::Arc;
 use support::{Random, run_with, transformer};
 
 /// A base, and an adapter with its config.
 struct Files {
-    base: Rc<Schema>,
-    adapter: Rc<Schema>,
+    base: Arc<Schema>,
+    adapter: Arc<Schema>,
     config: String,
 }
 
 impl Checkpoints for Files {
-    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
         Ok(if path == "base" { self.base.clone() } else { self.adapter.clone() })
     }
 
@@ -62,7 +62,7 @@ const KOHYA: [Fitting; 3] = [
 
 #[test]
 fn adapters_of_any_shape_are_answered() {
-    let base = Rc::new(transformer(2, 4, 6, DType::F32));
+    let base = Arc::new(transformer(2, 4, 6, DType::F32));
     let (mut fit, mut misfit) = (0, 0);
     for seed in 1..3000u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -92,7 +92,7 @@ fn adapters_of_any_shape_are_answered() {
             };
             (name, DType::F32, shape)
         });
-        let adapter = Rc::new(Schema::new(named, None));
+        let adapter = Arc::new(Schema::new(named, None));
         let config = format!(
             "{{\"peft_type\": \"{kind}\", \"r\": {}, \"init_r\": 3, \"lora_alpha\": 4, \"alpha\": 2, \"use_dora\": {}, \"fan_in_fan_out\": {}}}",
             if random.below(8) == 0 { 3 } else { 2 },

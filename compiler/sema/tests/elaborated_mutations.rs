@@ -4,14 +4,14 @@ mod support;
 
 use merge_abi::DType;
 use merge_sema::{Answers, Checkpoints, OpenError, Schema};
-use std::rc::Rc;
+use std::sync::Arc;
 use support::{Random, run_with, transformer};
 
 /// Every path holds the same small model.
-struct Anything(Rc<Schema>);
+struct Anything(Arc<Schema>);
 
 impl Checkpoints for Anything {
-    fn open(&mut self, _path: &str) -> Result<Rc<Schema>, OpenError> {
+    fn open(&mut self, _path: &str) -> Result<Arc<Schema>, OpenError> {
         Ok(self.0.clone())
     }
 }
@@ -41,7 +41,7 @@ fn mutated_programs_are_answered() {
     let mut schema = transformer(3, 8, 16, DType::BF16);
     schema.tensors.insert("model.scale".into(), merge_sema::TensorInfo { dtype: DType::F32, shape: vec![] });
     schema.tensors.insert("model.position_ids".into(), merge_sema::TensorInfo { dtype: DType::I64, shape: vec![4] });
-    let schema = Rc::new(schema);
+    let schema = Arc::new(schema);
     let all: Vec<&str> = texts.iter().flat_map(|t| words(t)).filter(|w| !w.trim().is_empty()).collect();
     let seed = std::env::var("MERGE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_123);
     let rounds = std::env::var("MERGE_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(6);

@@ -18,6 +18,7 @@ mod launch;
 mod notes;
 mod product;
 mod reader;
+mod reuse;
 mod schedule;
 mod select;
 mod temps;
@@ -42,7 +43,9 @@ pub use estimate::{Estimate, StepEstimate, estimate};
 pub use inputs::{Inputs, SourcePlace, prepare, settings};
 use job::World;
 use launch::Setup;
-use merge_abi::{KernelFn, Plan};
+use merge_abi::{KernelFn, Plan, StatId};
+pub use reuse::Reuse;
+use reuse::{Copies, Digest, Identities, Remains};
 use schedule::{Schedule, Traffic};
 use std::{
     path::PathBuf,
@@ -102,6 +105,8 @@ pub struct Summary {
     pub non_finite: Vec<(String, u64)>,
     /// Tensors written.
     pub tensors: u64,
+    /// Those of them that were taken over from an earlier run.
+    pub reused: u64,
     pub seconds: f64,
     /// What routines have to say, such as how much a decomposition of low rank left out; one line each.
     pub notes: Vec<String>,
@@ -178,6 +183,39 @@ impl Shares {
 /// Of the recipe or usage, where settings or flags do not fit, before anything is opened for writing;
 /// of the world: files, disk, memory; interrupted. Nothing is then left under a final name.
 pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn Progress) -> Result<Summary, Error> {
+    perform(plan, kernels, options, progress, None)
+}
+
+/// [`run`] that takes over what `reuse` has from earlier runs and leaves there what later ones may want: tensors, temporaries and
+/// statistics that are computed from the same by the same formulas, and so have the same bytes. `codes` tell kernels apart by what they
+/// compute, in the plan's order.
+///
+/// Sources that are not read are not looked through for NaN, and routines that are not called say nothing, so
+/// [`Summary::non_finite`] and [`Summary::notes`] tell of what was computed alone.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_reusing(
+    plan: &Plan,
+    kernels: &[KernelFn],
+    codes: &[[u8; 16]],
+    options: &Options,
+    progress: &dyn Progress,
+    reuse: &Reuse,
+) -> Result<Summary, Error> {
+    if codes.len() != plan.kernels.len() {
+        return Err(Error::internal("a plan's kernels and their identities differ in number"));
+    }
+    perform(plan, kernels, options, progress, Some((reuse, codes)))
+}
+
+fn perform(
+    plan: &Plan,
+    kernels: &[KernelFn],
+    options: &Options,
+    progress: &dyn Progress,
+    reuse: Option<(&Reuse, &[Digest])>,
+) -> Result<Summary, Error> {
     let began = Instant::now();
     let settings = settings(plan, options)?;
     let outputs = inputs::outputs(plan, options)?;
@@ -198,23 +236,45 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         select_bytes: shares.select,
         looks: finite::first_looks(plan),
     };
+    let mut made: Vec<Vec<Digest>> = Vec::new();
+    let remains = match reuse {
+        Some((reuse, codes)) => {
+            reuse.begin();
+            let identities = Identities::of(plan, codes, &inputs, &settings, options.seed);
+            made.clone_from(&identities.outputs);
+            Remains::of(plan, identities, reuse)
+        }
+        None => Remains::all(plan),
+    };
     let world = World { setup: &setup, writer: &writer, totals: &totals };
     if !plan.temps.is_empty() {
         temps::return_large_blocks();
     }
-    let temps = Temps::new(plan, options.memory);
-    let weight = |(index, step)| if temps.skips(index) { 0 } else { Traffic::of(plan, step).weight };
+    let mut temps = Temps::new(plan, options.memory);
+    let weight = |(index, step)| if temps.skips(index) || !remains.steps[index] { 0 } else { Traffic::of(plan, step).weight };
     let weights: Vec<u64> = plan.steps.iter().enumerate().map(weight).collect();
     progress.start(weights.iter().sum());
-    let schedule = Schedule::new(&world, Scalars::new(plan, settings), temps, progress, weights, options.stop.as_deref());
+    temps.leave_out(&remains.steps, &remains.temps);
+    let mut scalars = Scalars::new(plan, settings);
+    for (stat, value) in remains.stats.iter().enumerate() {
+        value.into_iter().for_each(|value| scalars.publish(StatId(stat as u32), *value));
+    }
+    let copies = Copies::new(&remains.tensors, &writer);
+    let kept = reuse.map(|(reuse, _)| reuse);
+    let schedule = Schedule::new(&world, scalars, temps, progress, weights, options.stop.as_deref(), &remains, kept);
+    let work = || {
+        copies.work();
+        schedule.work();
+    };
     std::thread::scope(|scope| {
         for _ in 1..shares.threads {
-            scope.spawn(|| schedule.work());
+            scope.spawn(work);
         }
-        schedule.work();
+        work();
     });
     progress.finish();
     let held_back = schedule.outcome()?;
+    copies.outcome()?;
     let mut notes = totals.notes.lines();
     notes.extend(more_memory(plan, &shares, held_back, began.elapsed()));
 
@@ -227,12 +287,16 @@ pub fn run(plan: &Plan, kernels: &[KernelFn], options: &Options, progress: &dyn 
         .filter(|(_, n)| *n > 0)
         .collect();
     let (bytes_read, bytes_written) = (load(&totals.read), load(&totals.written));
+    if let Some(reuse) = kept {
+        writer.leave(reuse, &made);
+    }
     let outputs = writer.finish()?;
     Ok(Summary {
         bytes_read,
         bytes_written,
         non_finite,
         tensors: plan.outputs.iter().map(|o| o.tensors.len() as u64).sum(),
+        reused: remains.taken_over(),
         seconds: began.elapsed().as_secs_f64(),
         notes,
         outputs,

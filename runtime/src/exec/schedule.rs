@@ -7,6 +7,7 @@
 use super::{
     job::{Found, Job, Next, World},
     reader,
+    reuse::{Remains, Reuse},
     select::SelectJob,
     temps::Temps,
     work::{Bench, Totals},
@@ -38,6 +39,9 @@ pub(crate) struct Schedule<'r> {
     /// Bytes of progress of each step.
     weights: Vec<u64>,
     stop: Option<&'r AtomicBool>,
+    remains: &'r Remains,
+    /// Where what is found is left for later runs.
+    reuse: Option<&'r Reuse>,
     state: Mutex<State<'r>>,
     wake: Condvar,
 }
@@ -88,6 +92,7 @@ enum Turn<'r> {
 }
 
 impl<'r> Schedule<'r> {
+    #[allow(clippy::too_many_arguments)] // They are what a run consists of.
     pub fn new(
         world: &'r World<'r>,
         scalars: Scalars<'r>,
@@ -95,21 +100,24 @@ impl<'r> Schedule<'r> {
         progress: &'r dyn Progress,
         weights: Vec<u64>,
         stop: Option<&'r AtomicBool>,
+        remains: &'r Remains,
+        reuse: Option<&'r Reuse>,
     ) -> Schedule<'r> {
         let plan = world.setup.plan;
-        let steps = plan.steps.iter().map(|_| Stage::Waiting(None)).collect();
+        let steps = remains.steps.iter().map(|done| if *done { Stage::Waiting(None) } else { Stage::Done }).collect();
+        let front = remains.steps.iter().position(|done| *done).unwrap_or(plan.steps.len());
         let state = State {
             scalars,
             temps,
             steps,
-            front: 0,
+            front,
             published: 0,
             large_selections: 0,
             error: None,
             broken: false,
             held_back: Duration::ZERO,
         };
-        Schedule { plan, world, progress, weights, stop, state: Mutex::new(state), wake: Condvar::new() }
+        Schedule { plan, world, progress, weights, stop, remains, reuse, state: Mutex::new(state), wake: Condvar::new() }
     }
 
     /// Works until nothing is left. Run by every worker.
@@ -295,8 +303,17 @@ impl<'r> Schedule<'r> {
         state.published += u64::from(!found.stats.is_empty());
         for (stat, value) in found.stats {
             state.scalars.publish(stat, value);
+            if let Some(reuse) = self.reuse {
+                reuse.keep_stat(self.remains.stat_identities[stat.0 as usize], value);
+            }
         }
-        state.published += u64::from(state.temps.end(step, found.temps));
+        let complete = state.temps.end_telling(step, found.temps, &|temp, memory| {
+            if let Some(reuse) = self.reuse {
+                let temp = temp as usize;
+                reuse.keep_temp(self.remains.temp_identities[temp], memory, self.remains.likely[temp]);
+            }
+        });
+        state.published += u64::from(complete);
         state.steps[step] = Stage::Done;
         while matches!(state.steps.get(state.front), Some(Stage::Done)) {
             state.front += 1;

@@ -191,6 +191,19 @@ impl<'p> Temps<'p> {
         Temps { plan, uses, all, products, live: 0, limit }
     }
 
+    /// Some steps are not done, by step, and some temporaries are there already.
+    pub fn leave_out(&mut self, done: &[bool], there: &[(u32, Arc<Memory>)]) {
+        for step in (0..self.uses.len()).filter(|step| !done[*step]) {
+            let uses = std::mem::take(&mut self.uses[step]);
+            uses.writes.iter().for_each(|t| self.all[*t as usize].writers -= 1);
+            uses.reads.iter().for_each(|t| self.all[*t as usize].readers -= 1);
+        }
+        for (temp, memory) in there {
+            self.count(*temp);
+            self.all[*temp as usize].memory = Some(memory.clone());
+        }
+    }
+
     /// Whether everything that a step reads is complete.
     pub fn ready(&self, step: usize) -> bool {
         self.uses[step].reads.iter().all(|t| self.filled(*t).is_some())
@@ -262,6 +275,11 @@ impl<'p> Temps<'p> {
 
     /// A step is done, with what its call gave. Whether some temporary is complete by that.
     pub fn end(&mut self, step: usize, results: Vec<(u32, Vec<f32>)>) -> bool {
+        self.end_telling(step, results, &|_, _| ())
+    }
+
+    /// The same; `told` hears which temporaries are complete.
+    pub fn end_telling(&mut self, step: usize, results: Vec<(u32, Vec<f32>)>, told: &dyn Fn(u32, &Arc<Memory>)) -> bool {
         for (temp, entries) in results {
             self.all[temp as usize].memory = Some(Arc::new(Memory::of(entries)));
         }
@@ -271,7 +289,10 @@ impl<'p> Temps<'p> {
         for temp in &writes {
             let life = &mut self.all[*temp as usize];
             life.writers -= 1;
-            complete |= life.writers == 0;
+            if life.writers == 0 {
+                complete = true;
+                life.memory.iter().for_each(|memory| told(*temp, memory));
+            }
         }
         for temp in &reads {
             self.all[*temp as usize].readers -= 1;

@@ -11,7 +11,8 @@ mod layout;
 mod place;
 mod small_files;
 
-use crate::{checkpoint::Checkpoint, error::Error};
+use crate::{Reuse, checkpoint::Checkpoint, error::Error};
+pub(crate) use layout::Place;
 use layout::{Layout, index_name, lay_out};
 use merge_abi::Output;
 pub use place::human;
@@ -22,6 +23,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::PathBuf,
+    sync::Arc,
 };
 
 /// What is recorded in the metadata of every file written.
@@ -57,7 +59,7 @@ pub struct Writer {
 struct Open {
     target: Target,
     layout: Layout,
-    files: Vec<File>,
+    files: Vec<Arc<File>>,
     bytes: u64,
     notes: Vec<String>,
     temporary: Temporary,
@@ -121,6 +123,24 @@ impl Writer {
         written.map_err(|e| Error::io("write", &open.shown(place.file), &e))
     }
 
+    /// Where a tensor lies.
+    pub(crate) fn place(&self, output: usize, tensor: usize) -> Place {
+        self.outputs[output].layout.places[tensor]
+    }
+
+    /// One of the files of an output.
+    pub(crate) fn file(&self, output: usize, file: usize) -> &Arc<File> {
+        &self.outputs[output].files[file]
+    }
+
+    /// Leaves the tensors for later runs, all of them written; `identities` are by output and tensor.
+    pub(crate) fn leave(&self, reuse: &Reuse, identities: &[Vec<[u8; 16]>]) {
+        for (open, identities) in self.outputs.iter().zip(identities) {
+            let places = open.layout.places.iter().map(|place| (place.file, place.offset));
+            reuse.keep_model(open.files.clone(), identities.iter().copied().zip(places));
+        }
+    }
+
     /// Moves everything to its final name, output after output.
     ///
     /// # Errors
@@ -153,7 +173,7 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
     let mut open = Open { target, layout, files: Vec::new(), bytes, notes, temporary };
     for (i, file) in open.layout.files.iter().enumerate() {
         let path = if open.target.is_file { open.temporary.path.clone() } else { open.temporary.path.join(&file.name) };
-        let made = File::options().write(true).create(true).truncate(true).open(path).and_then(|made| {
+        let made = File::options().read(true).write(true).create(true).truncate(true).open(path).and_then(|made| {
             made.set_len(file.size)?;
             made.write_all_at(&file.header, 0)?;
             Ok(made)
@@ -165,7 +185,7 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
             }
             _ => Error::io("write", &open.shown(i), &e),
         })?;
-        open.files.push(made);
+        open.files.push(Arc::new(made));
     }
     if let (Some(name), Some(text)) = (index_name(&open.layout), &open.layout.index) {
         fs::write(open.temporary.path.join(name), text).map_err(|e| Error::io("write", &open.target.shown.join(name), &e))?;

@@ -1,47 +1,36 @@
 //! Candidates of a recipe of weights made into models.
 //!
-//! A candidate that differs from an earlier one in real numbers alone is run with the kernels and the plan of that one: nothing is
-//! read, elaborated or compiled for it.
+//! A candidate that differs from an earlier one in arguments alone is run with the kernels and the plan of that one: nothing is
+//! read, elaborated or compiled for it (`structures`). And of its tensors those alone are computed that no earlier model has
+//! (`merge_runtime::Reuse`).
 
-use crate::analyse::{Front, Request};
-use crate::execute::internal;
-use merge_abi::Plan;
-use merge_base::Diagnostic;
-use merge_codegen::{Cpu, Jit};
-use merge_runtime::progress::Silent;
+use super::structures::Structures;
+use merge_runtime::{Reuse, progress::Silent};
 use merge_search::Assignment;
 use merge_search::engine::Job;
-use merge_search::journal::Record;
+use merge_search::journal::{Record, Work};
 use merge_search::run::{Model, Models};
 use merge_sema::space::{Answer, Domain};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-/// A structure with its kernels.
-pub(super) struct Compiled {
-    plan: Plan,
-    jit: Jit,
-    kernels: Vec<String>,
-}
+/// Bytes of temporaries that are kept between trials.
+pub(super) const KEPT_MEMORY: u64 = 1 << 30;
 
 pub(super) struct Candidates<'a> {
     pub(super) space: &'a merge_search::Space,
     pub(super) domains: &'a BTreeMap<String, Domain>,
-    pub(super) request: &'a Request,
-    pub(super) name: &'a str,
     pub(super) folder: &'a Path,
     pub(super) keep: bool,
     /// Whether candidates have to be asked whether they are any.
     pub(super) asks: bool,
     pub(super) threads: usize,
-    /// By the answers that shape the graph.
-    pub(super) compiled: Mutex<BTreeMap<String, Arc<Compiled>>>,
+    pub(super) structures: Structures<'a>,
+    /// What trials leave to later ones.
+    pub(super) reuse: Reuse,
     pub(super) best: Mutex<Option<PathBuf>>,
 }
-
-/// Compiled structures that are kept.
-const MOST_COMPILED: usize = 32;
 
 impl Candidates<'_> {
     fn answers(&self, candidate: &Assignment) -> BTreeMap<String, Answer> {
@@ -69,35 +58,6 @@ impl Candidates<'_> {
         }
         found
     }
-
-    fn structure(&self, answers: &BTreeMap<String, Answer>) -> Result<Arc<Compiled>, String> {
-        let shape: BTreeMap<&String, &Answer> =
-            answers.iter().filter(|(_, a)| !matches!(a, Answer::Real(_) | Answer::Simplex(_))).collect();
-        let key = format!("{shape:?}");
-        if let Some(known) = self.compiled.lock().unwrap_or_else(|p| p.into_inner()).get(&key) {
-            return Ok(known.clone());
-        }
-        let mut front = Front::read(self.request).map_err(|e| e.message)?;
-        front.search(self.name);
-        let elaborated = front.elaborate(answers, false);
-        let fault = |found: &[Diagnostic]| found.iter().find(|d| d.is_error()).map(|d| d.message.clone());
-        if let Some(message) = fault(&elaborated.diagnostics) {
-            return Err(message);
-        }
-        let compiled = front.plan(&elaborated);
-        if let Some(message) = fault(&compiled.diagnostics) {
-            return Err(message);
-        }
-        let jit = Jit::compile(&compiled.kernels, &Cpu::Host).map_err(|e| internal(e).message)?;
-        let kernels = compiled.kernels.iter().map(|k| k.name.clone()).collect();
-        let made = Arc::new(Compiled { plan: compiled.plan, jit, kernels });
-        let mut all = self.compiled.lock().unwrap_or_else(|p| p.into_inner());
-        if all.len() >= MOST_COMPILED {
-            all.pop_first();
-        }
-        all.insert(key, made.clone());
-        Ok(made)
-    }
 }
 
 impl Models for Candidates<'_> {
@@ -105,8 +65,8 @@ impl Models for Candidates<'_> {
         if !self.asks {
             return Ok(());
         }
-        let mut front = Front::read(self.request).map_err(|e| e.message)?;
-        let elaborated = front.elaborate(&self.answers(candidate), false);
+        let answers = self.answers(candidate);
+        let elaborated = self.structures.with_front(|front| front.elaborate(&answers, false))?;
         match elaborated.diagnostics.iter().find(|d| d.is_error()) {
             Some(d) => Err(d.message.clone()),
             None => Ok(()),
@@ -115,9 +75,10 @@ impl Models for Candidates<'_> {
 
     fn materialise(&self, job: &Job) -> Result<Model, String> {
         let answers = self.answers(&job.assignment);
-        let compiled = self.structure(&answers)?;
+        let (structure, compiled) = self.structures.of(&answers)?;
+        let plan = &structure.plan;
         let path = self.folder.join(job.number.to_string());
-        let known: Vec<&str> = compiled.plan.settings.iter().map(|s| s.name.as_str()).collect();
+        let known: Vec<&str> = plan.settings.iter().map(|s| s.name.as_str()).collect();
         let mut settings = self.settings(&answers);
         settings.retain(|(name, _)| known.contains(&name.as_str()));
         let options = merge_runtime::Options {
@@ -126,10 +87,9 @@ impl Models for Candidates<'_> {
             threads: Some(self.threads),
             ..merge_runtime::Options::default()
         };
-        let kernel = |name: &String| compiled.jit.kernel(name).ok_or_else(|| format!("kernel `{name}` was not compiled"));
-        let kernels = compiled.kernels.iter().map(kernel).collect::<Result<Vec<_>, _>>()?;
-        merge_runtime::run(&compiled.plan, &kernels, &options, &Silent).map_err(|e| e.message)?;
-        let tensors = compiled.plan.outputs.iter().flat_map(|o| &o.tensors);
+        let run = merge_runtime::run_reusing(plan, &structure.kernels, &structure.codes, &options, &Silent, &self.reuse);
+        let summary = run.map_err(|e| e.message)?;
+        let tensors = plan.outputs.iter().flat_map(|o| &o.tensors);
         let (mut params, mut bytes) = (0.0, 0.0);
         for t in tensors {
             let entries: u64 = t.shape.iter().product();
@@ -137,7 +97,8 @@ impl Models for Candidates<'_> {
             bytes += (entries * t.dtype.size()) as f64;
         }
         let costs = [("params".to_owned(), params), ("bytes".to_owned(), bytes)].into_iter().collect();
-        Ok(Model { path, costs })
+        let work = Work { tensors: summary.tensors, computed: summary.tensors - summary.reused, compiled };
+        Ok(Model { path, costs, work: Some(work) })
     }
 
     fn ended(&self, _record: &Record, model: Option<&Model>, best: bool) {

@@ -1,13 +1,14 @@
 //! `search`: the settings of the file and the flags made into a search (`settings`), and candidates made into models for it
-//! (`candidates`).
+//! (`candidates`), of which those of one structure are planned and compiled once (`structures`).
 
 mod candidates;
 mod settings;
+mod structures;
 
 use crate::analyse::Request;
 use crate::space::OpenRecipe;
-use candidates::Candidates;
-use merge_runtime::Error;
+use candidates::{Candidates, KEPT_MEMORY};
+use merge_runtime::{Error, Reuse};
 use merge_search::run::{Happening, Options, Outcome, run_search};
 use serde_json::Value as Json;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 pub(crate) use settings::check;
 pub use settings::prepare;
+use structures::Structures;
 
 /// What the command line says in place of the file.
 #[derive(Clone, Debug, Default)]
@@ -53,13 +55,13 @@ impl Prepared {
         let candidates = Candidates {
             space: &self.open.space,
             domains: &self.open.domains,
-            request: &self.request,
-            name: &self.name,
             folder: &self.folder,
             keep: self.keep,
             asks: !self.open.counted,
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(self.options.parallel.max(1)),
-            compiled: Mutex::default(),
+            structures: Structures::new(&self.request, &self.name),
+            // The models of the trials under way, and two that candidates are likely to be near to: the last and the best.
+            reuse: Reuse::new(KEPT_MEMORY, self.options.parallel.max(1) + 2),
             best: Mutex::default(),
         };
         run_search(&self.open.space, &self.options, &candidates, stop, watch).map_err(|e| Error::usage(e.to_string()))

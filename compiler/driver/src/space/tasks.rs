@@ -3,6 +3,9 @@
 //! A task is a branch: some decisions answered, and the decisions that the answers bring about. It elaborates one candidate with
 //! these answers, sorts the decisions of its branch into groups that depend on each other, and makes a task of each value of a
 //! group's first decision. Tasks of different groups share an elaboration.
+//!
+//! What a branch brings about may depend on decisions outside of it, of which nothing was known when those were sorted: then the two are
+//! linked, and all is sorted once more. Elaborations are kept, so that costs little.
 
 use super::passes::{Answered, Pass, Passes, values_of};
 use merge_base::Span;
@@ -33,6 +36,8 @@ pub(super) struct Found {
     tasks: Vec<Task>,
     pub late: Vec<String>,
     pub notes: Vec<String>,
+    /// Decisions that meet in a branch of one of them: they are of one group wherever they are sorted.
+    links: BTreeSet<BTreeSet<String>>,
 }
 
 impl Found {
@@ -47,7 +52,19 @@ const SHARED: usize = 512;
 
 /// Follows every branch. Conditions at the spans in `ignored` exclude nothing.
 pub(super) fn find(passes: &mut Passes, ignored: &[Span]) -> Found {
-    let mut found = Found { tasks: vec![Task::default()], ..Found::default() };
+    let mut links = BTreeSet::new();
+    loop {
+        let known = links.len();
+        let found = find_with(passes, ignored, links);
+        if found.links.len() == known || passes.count() > super::MOST_PASSES {
+            return found;
+        }
+        links = found.links;
+    }
+}
+
+fn find_with(passes: &mut Passes, ignored: &[Span], links: BTreeSet<BTreeSet<String>>) -> Found {
+    let mut found = Found { tasks: vec![Task::default()], links, ..Found::default() };
     let mut open = vec![0];
     while !open.is_empty() {
         if passes.count() > super::MOST_PASSES {
@@ -122,6 +139,27 @@ impl Found {
         // Decisions that something waits for.
         let mut awaited: BTreeSet<u32> = BTreeSet::new();
         let mut waiting: BTreeSet<u32> = BTreeSet::new();
+        for link in &self.links {
+            let open: Vec<u32> = members.iter().copied().filter(|m| link.contains(id(*m))).collect();
+            for other in open.iter().filter(|_| open.len() > 1) {
+                groups.join(place[&open[0]], place[other]);
+                awaited.insert(*other);
+            }
+        }
+        // What a branch meets that is sorted elsewhere, as far as all can be tried.
+        let outside = |depends: &[u32]| -> Option<BTreeSet<String>> {
+            let open: Vec<u32> = depends.iter().copied().filter(|d| !is_pinned(*d)).collect();
+            let known = |d: &u32| is_answered(*d) || place.contains_key(d);
+            (about.is_some() && !open.iter().all(known) && pass.combinations(&open).is_some())
+                .then(|| open.iter().map(|d| id(*d).clone()).collect())
+        };
+        let met: Vec<BTreeSet<String>> = {
+            let of_members = members.iter().map(|m| &pass.exploration.depends[*m as usize]);
+            let conditions = pass.exploration.conditions.iter().filter(|c| !ignored.contains(&c.span)).map(|c| &c.depends);
+            let mine = |depends: &&Vec<u32>| depends.iter().any(|d| ours.contains(d));
+            of_members.chain(pass.exploration.controls.iter().chain(conditions).filter(mine)).filter_map(|d| outside(d)).collect()
+        };
+        self.links.extend(met);
         for &member in &members {
             let open: Vec<u32> =
                 pass.exploration.depends[member as usize].iter().copied().filter(|d| place.contains_key(d)).collect();

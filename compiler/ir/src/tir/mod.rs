@@ -11,12 +11,14 @@
 //! Not here: degrees and ranks of adapters (facts of the front end), dtypes of intermediates (arithmetic
 //! is f32, scalars are f64).
 
+mod costs;
 mod graph;
 mod layer;
 mod parse_text;
 mod text;
 mod verify;
 
+pub use costs::{Costs, PARAMETER_DTYPE, costs, live, needed, parameters};
 pub use graph::{Constraint, Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId};
 pub use layer::{Layer, Network, Parameter, ParameterId, Reweighted};
 pub use text::{line, parse, print};

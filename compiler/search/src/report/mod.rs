@@ -228,6 +228,7 @@ mod tests {
                     status: if failed { Status::Failed } else { Status::Done },
                     metrics: [("accuracy".to_owned(), w), ("params".to_owned(), 100.0 * w)].into_iter().collect(),
                     reason: failed.then(|| "exit code 3".to_owned()),
+                    work: None,
                     seconds: 1.0,
                     ended: 0,
                 })

@@ -7,13 +7,13 @@ use merge_abi::DType;
 use merge_base::Sources;
 use merge_interp::Interpreter;
 use merge_ir::tir::{Graph, NodeId};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// `base`, `math` and `code`: `m` [2, 3], `v` [4], `s` [] of floats and `ids` [4] of ints; `fisher` without `ids`.
 struct Files;
 
 impl Checkpoints for Files {
-    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
         let mut schema = Schema::default();
         let floats: [(&str, &[u64]); 3] = [("m", &[2, 3]), ("v", &[4]), ("s", &[])];
         for (name, shape) in floats {
@@ -22,7 +22,7 @@ impl Checkpoints for Files {
         if path != "fisher" {
             schema.tensors.insert("ids".into(), TensorInfo { dtype: DType::I64, shape: vec![4] });
         }
-        Ok(Rc::new(schema))
+        Ok(Arc::new(schema))
     }
 }
 

@@ -7,28 +7,29 @@ use merge_base::{Diagnostic, Sources};
 use merge_sema::{Answers, Checkpoints, Elaborated, ModuleMissing, Modules, OpenError, Schema, elaborate, resolve};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Headers by path.
 #[derive(Default)]
 pub struct Fake {
-    pub files: BTreeMap<String, Rc<Schema>>,
+    pub files: BTreeMap<String, Arc<Schema>>,
 }
 
 impl Fake {
     pub fn with(mut self, path: &str, role: Option<Role>, tensors: &[(&str, DType, &[u64])]) -> Fake {
         let tensors = tensors.iter().map(|(n, d, s)| (n.to_string(), *d, s.to_vec()));
-        self.files.insert(path.into(), Rc::new(Schema::new(tensors, role)));
+        self.files.insert(path.into(), Arc::new(Schema::new(tensors, role)));
         self
     }
 
     pub fn and(mut self, path: &str, schema: &Schema) -> Fake {
-        self.files.insert(path.into(), Rc::new(schema.clone()));
+        self.files.insert(path.into(), Arc::new(schema.clone()));
         self
     }
 }
 
 impl Checkpoints for Fake {
-    fn open(&mut self, path: &str) -> Result<Rc<Schema>, OpenError> {
+    fn open(&mut self, path: &str) -> Result<Arc<Schema>, OpenError> {
         self.files.get(path).cloned().ok_or_else(|| OpenError { message: format!("there is no `{path}`"), help: None })
     }
 }

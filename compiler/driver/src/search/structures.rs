@@ -1,0 +1,200 @@
+//! Structures of candidates with their kernels: what candidates that differ in arguments alone have in common.
+//!
+//! A structure is known by the answers that shape the graph. What answers are arguments of a plan instead (reals, weights, members of lists of
+//! floats) is learnt from the first plans. Kernels are known by what they compute, so that a new structure compiles those alone that no
+//! structure before it had.
+
+use crate::analyse::{Front, Request};
+use crate::execute::internal;
+use merge_abi::{KernelFn, Plan};
+use merge_base::Diagnostic;
+use merge_codegen::{Cpu, Jit};
+use merge_ir::kir::Kernel;
+use merge_sema::space::Answer;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Structures that are kept.
+const MOST: usize = 64;
+/// Kernels that are kept for structures to come.
+const MOST_KERNELS: usize = 8192;
+
+/// A plan with its kernels.
+pub(super) struct Structure {
+    pub plan: Plan,
+    pub kernels: Vec<KernelFn>,
+    /// What each kernel computes.
+    pub codes: Vec<[u8; 16]>,
+    /// The code that the kernels are in.
+    _loaded: Vec<Arc<Jit>>,
+}
+
+/// All structures that a search met, and readings of its recipe to make more.
+pub(super) struct Structures<'a> {
+    request: &'a Request,
+    /// The name of the search.
+    name: &'a str,
+    /// Elaborating changes what is known of checkpoints, so each thread has a reading of its own for as long as it needs one.
+    fronts: Mutex<Vec<Front>>,
+    made: Mutex<Made>,
+    kernels: Mutex<HashMap<[u8; 16], Loaded>>,
+}
+
+/// A kernel's function and the code it is in.
+#[derive(Clone)]
+struct Loaded {
+    function: KernelFn,
+    code: Arc<Jit>,
+}
+
+#[derive(Default)]
+struct Made {
+    by_answers: BTreeMap<String, (u64, Arc<Structure>)>,
+    /// Members that are arguments of the plans seen so far.
+    arguments: BTreeSet<String>,
+    /// Counts uses, so that the one longest unused is given up first.
+    clock: u64,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The answers that shape the graph, as text.
+fn key(answers: &BTreeMap<String, Answer>, arguments: &BTreeSet<String>) -> String {
+    let shapes = |(id, answer): &(&String, &Answer)| match answer {
+        Answer::Real(_) | Answer::Simplex(_) => false,
+        Answer::Member(_) => !arguments.contains(*id),
+        Answer::Int(_) | Answer::Order(_) | Answer::Subset(_) => true,
+    };
+    format!("{:?}", answers.iter().filter(shapes).collect::<Vec<_>>())
+}
+
+impl<'a> Structures<'a> {
+    pub fn new(request: &'a Request, name: &'a str) -> Structures<'a> {
+        Structures { request, name, fronts: Mutex::default(), made: Mutex::default(), kernels: Mutex::default() }
+    }
+
+    /// Calls `f` with a reading of the recipe.
+    ///
+    /// # Errors
+    /// The recipe can be read no more.
+    pub fn with_front<T>(&self, f: impl FnOnce(&mut Front) -> T) -> Result<T, String> {
+        let known = lock(&self.fronts).pop();
+        let mut front = match known {
+            Some(front) => front,
+            None => {
+                let mut front = Front::read(self.request).map_err(|e| e.message)?;
+                front.search(self.name);
+                front
+            }
+        };
+        let result = f(&mut front);
+        lock(&self.fronts).push(front);
+        Ok(result)
+    }
+
+    /// The structure of a candidate, and how many kernels were compiled for it now.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with this candidate.
+    pub fn of(&self, answers: &BTreeMap<String, Answer>) -> Result<(Arc<Structure>, u64), String> {
+        if let Some(known) = self.known(answers) {
+            return Ok((known, 0));
+        }
+        let (compiled, members) = self.with_front(|front| {
+            let elaborated = front.elaborate(answers, false);
+            fault(&elaborated.diagnostics)?;
+            let compiled = front.plan(&elaborated);
+            fault(&compiled.diagnostics)?;
+            let members = elaborated.decisions.iter().filter(|d| !d.structural).map(|d| d.id.clone());
+            Ok::<_, String>((compiled, members.collect::<Vec<_>>()))
+        })??;
+        let codes: Vec<[u8; 16]> = compiled.kernels.iter().map(code_of).collect();
+        let (loaded, new) = self.load(&compiled.kernels, &codes)?;
+        let kernels = loaded.iter().map(|l| l.function).collect();
+        let mut code: Vec<Arc<Jit>> = loaded.into_iter().map(|l| l.code).collect();
+        code.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let structure = Arc::new(Structure { plan: compiled.plan, kernels, codes, _loaded: code });
+        let mut made = lock(&self.made);
+        made.arguments.extend(members);
+        while made.by_answers.len() >= MOST {
+            let oldest = made.by_answers.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
+            oldest.map(|key| made.by_answers.remove(&key));
+        }
+        made.clock += 1;
+        // Without its arguments where the plan has all of them: another plan may have fewer.
+        let short = key(answers, &made.arguments);
+        let entry = (made.clock, structure.clone());
+        let key = if has_arguments(&structure.plan, answers, &made.arguments) { short } else { key(answers, &BTreeSet::new()) };
+        made.by_answers.insert(key, entry);
+        Ok((structure, new))
+    }
+
+    fn known(&self, answers: &BTreeMap<String, Answer>) -> Option<Arc<Structure>> {
+        let mut made = lock(&self.made);
+        made.clock += 1;
+        let now = made.clock;
+        let short = key(answers, &made.arguments);
+        let Made { by_answers, arguments, .. } = &mut *made;
+        if let Some((used, structure)) = by_answers.get_mut(&short)
+            && has_arguments(&structure.plan, answers, arguments)
+        {
+            *used = now;
+            return Some(structure.clone());
+        }
+        let (used, structure) = by_answers.get_mut(&key(answers, &BTreeSet::new()))?;
+        *used = now;
+        Some(structure.clone())
+    }
+
+    /// The kernels' functions, and how many of them had to be compiled.
+    fn load(&self, kernels: &[Kernel], codes: &[[u8; 16]]) -> Result<(Vec<Loaded>, u64), String> {
+        let mut found: HashMap<[u8; 16], Loaded> = HashMap::new();
+        let mut missing: BTreeMap<[u8; 16], Kernel> = BTreeMap::new();
+        {
+            let known = lock(&self.kernels);
+            for (kernel, code) in kernels.iter().zip(codes) {
+                match known.get(code) {
+                    Some(loaded) => drop(found.insert(*code, loaded.clone())),
+                    None => drop(missing.insert(*code, kernel.clone())),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            let list: Vec<Kernel> = missing.values().cloned().collect();
+            let code = Arc::new(Jit::compile(&list, &Cpu::Host).map_err(|e| internal(e).message)?);
+            let mut known = lock(&self.kernels);
+            if known.len() + missing.len() > MOST_KERNELS {
+                known.clear();
+            }
+            for (identity, kernel) in &missing {
+                let name = &kernel.name;
+                let function = code.kernel(name).ok_or_else(|| format!("kernel `{name}` was not compiled"))?;
+                let loaded = Loaded { function, code: code.clone() };
+                known.insert(*identity, loaded.clone());
+                found.insert(*identity, loaded);
+            }
+        }
+        let all = codes.iter().filter_map(|code| found.get(code).cloned()).collect();
+        Ok((all, missing.len() as u64))
+    }
+}
+
+/// Whether each member that is left out of a structure's key is a setting of its plan.
+fn has_arguments(plan: &Plan, answers: &BTreeMap<String, Answer>, arguments: &BTreeSet<String>) -> bool {
+    let left_out = |(id, a): &(&String, &Answer)| matches!(a, Answer::Member(_)) && arguments.contains(*id);
+    answers.iter().filter(left_out).all(|(id, _)| plan.settings.iter().any(|s| s.name == *id))
+}
+
+/// What a kernel computes: its text without its name.
+fn code_of(kernel: &Kernel) -> [u8; 16] {
+    let nameless = Kernel { name: String::new(), ..kernel.clone() };
+    let digest = Sha256::digest(merge_ir::kir::print(&nameless));
+    std::array::from_fn(|i| digest[i])
+}
+
+fn fault(found: &[Diagnostic]) -> Result<(), String> {
+    found.iter().find(|d| d.is_error()).map_or(Ok(()), |d| Err(d.message.clone()))
+}

@@ -1,0 +1,330 @@
+//! The spaces of `examples/spaces`: their sizes, candidates by name, and the parameters of candidates against counts made by hand.
+//!
+//! A count here is written from the paper's formulas and the answers alone, never from what the compiler found.
+
+use merge_driver::{Analysis, Request, Undecided, space::Checks};
+use merge_tests::{Folder, root, write_backbone, write_stand_ins};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// The answers of one candidate, by decision.
+struct Answers(BTreeMap<String, String>);
+
+impl Answers {
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("no `{name}` among {:?}", self.0.keys()))
+    }
+
+    fn int(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap()
+    }
+
+    fn is(&self, name: &str, value: &str) -> bool {
+        self.0.get(name).is_some_and(|v| v == value)
+    }
+}
+
+/// A space in a folder of its own, with checkpoints beside it.
+struct Shipped {
+    file: PathBuf,
+    open: merge_driver::space::OpenRecipe,
+    _folder: Folder,
+}
+
+impl Shipped {
+    fn new(name: &str) -> Shipped {
+        let folder = Folder::new("shipped");
+        write_stand_ins(folder.path());
+        write_backbone(folder.path());
+        let text = std::fs::read_to_string(root().join("examples/spaces").join(format!("{name}.merge"))).unwrap();
+        let file = folder.write(&format!("{name}.merge"), &text);
+        let request = Request { file: file.clone(), ..Request::default() };
+        let open = match merge_driver::space::open(&request, Checks::Left).unwrap() {
+            Ok(open) => open,
+            Err(analysis) => panic!("{name}: {}", said(&analysis)),
+        };
+        assert!(open.counted, "{name}: {:?}", open.notes);
+        // The page and the file's own comment tell the size.
+        let (size, page) = (open.count_text(), std::fs::read_to_string(root().join("docs/spaces.md")).unwrap());
+        let grouped = grouped(&size);
+        assert!(text.contains(&grouped), "{name}.merge does not say that there are {grouped} candidates");
+        assert!(page.contains(&format!("`{name}`")) && page.contains(&grouped), "docs/spaces.md lacks `{name}` with {grouped}");
+        Shipped { file, open, _folder: folder }
+    }
+
+    fn size(&self) -> String {
+        self.open.count_text()
+    }
+
+    fn candidate(&self, set: &[(String, String)]) -> Analysis {
+        let request = Request { file: self.file.clone(), set: set.to_vec(), undecided: Undecided::Refused, ..Request::default() };
+        let analysis = merge_driver::analyse(&request).unwrap();
+        assert!(!analysis.has_errors(), "{set:?}: {}", said(&analysis));
+        analysis
+    }
+
+    /// Candidates drawn by decision and uniformly have as many parameters as `count` says, and not all the same number.
+    fn counts(&self, count: impl Fn(&Answers) -> u64) {
+        let mut seen = std::collections::BTreeSet::new();
+        for candidate in [self.open.sample(10, 1, false), self.open.sample(10, 2, true)].concat() {
+            let set: Vec<(String, String)> = self.open.to_choices(&candidate).iter().map(|(k, v)| (k.clone(), text(v))).collect();
+            assert_eq!(self.open.candidate(&set).as_ref(), Ok(&candidate));
+            let found = self.candidate(&set).elaborated.parameters.expect("it is a network");
+            let wanted = count(&Answers(set.iter().cloned().collect()));
+            assert_eq!(found, wanted, "{set:?}");
+            seen.insert(found);
+        }
+        assert!(seen.len() > 2, "{seen:?}");
+    }
+}
+
+fn said(analysis: &Analysis) -> String {
+    analysis.diagnostics.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes)).collect::<Vec<_>>().join("\n")
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(digits: &str) -> String {
+    let start = digits.len() % 3;
+    let mut parts: Vec<&str> = if start > 0 { vec![&digits[..start]] } else { Vec::new() };
+    parts.extend((start..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
+    parts.join(",")
+}
+
+fn set(answers: &[(&str, &str)]) -> Vec<(String, String)> {
+    answers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+#[test]
+fn the_unified_view_has_each_method_as_a_point() {
+    let space = Shipped::new("unified_petl");
+    // Four places: at the heads 13 ways and 3 widths, elsewhere 8 and 3, or nothing.
+    assert_eq!(space.size(), ((1 + 3 * 13) * 25u64.pow(3)).to_string());
+    let (d, f) = (768, 3072);
+    let backbone = 4 * d * d + 2 * d * f;
+    let (projections, heads, attention, ffn) = (
+        "petl.layer.projections.modified.use_it",
+        "petl.layer.attention.modified_heads.use_it",
+        "petl.layer.y.modified.use_it",
+        "petl.layer.modified.use_it",
+    );
+    space.counts(|a| {
+        let at = |place: &str, per_channel: u64| {
+            if a.is(place, "yes") { per_channel * a.int(&format!("{place}.yes.r")) } else { 0 }
+        };
+        backbone + at(projections, 2 * 2 * d) + at(heads, 2 * d) + at(attention, 2 * d) + at(ffn, 2 * d)
+    });
+    let point = |on: &[(&str, &[(&str, &str)])]| {
+        let mut answers = Vec::new();
+        for place in [projections, heads, attention, ffn] {
+            let here = on.iter().find(|(p, _)| *p == place);
+            answers.push((place.to_owned(), if here.is_some() { "yes" } else { "no" }.to_owned()));
+            let own = here.iter().flat_map(|(_, own)| own.iter());
+            answers.extend(own.map(|(k, v)| (format!("{place}.yes.{k}"), (*v).to_owned())));
+        }
+        assert!(space.open.candidate(&answers).is_ok(), "{answers:?}: {:?}", space.open.candidate(&answers));
+        space.candidate(&answers).elaborated.parameters.unwrap() - backbone
+    };
+    let (relu, linear) = (("form", "relu"), ("form", "linear"));
+    let (input, output) = (("reads", "input"), ("reads", "output"));
+    let prefix: (&str, &[(&str, &str)]) = (heads, &[("form", "softmax"), input, ("r", "30"), ("form.softmax.way", "gated")]);
+    let scaled: (&str, &[(&str, &str)]) = (ffn, &[relu, input, ("r", "512"), ("s", "4")]);
+    assert_eq!(point(&[prefix]), 2 * 30 * d, "prefix tuning");
+    assert_eq!(point(&[(ffn, &[relu, output, ("r", "8"), ("s", "1")])]), 2 * 8 * d, "adapter");
+    assert_eq!(point(&[(projections, &[linear, input, ("r", "8"), ("s", "4")])]), 2 * 2 * 8 * d, "LoRA of queries and values");
+    assert_eq!(point(&[(attention, &[relu, input, ("r", "8"), ("s", "1")])]), 2 * 8 * d, "parallel adapter");
+    let heads_parallel: (&str, &[(&str, &str)]) = (heads, &[relu, input, ("r", "8"), ("form.relu.s", "1")]);
+    assert_eq!(point(&[heads_parallel]), 2 * 8 * d, "multi-head parallel adapter");
+    assert_eq!(point(&[scaled]), 2 * 512 * d, "scaled parallel adapter");
+    assert_eq!(point(&[prefix, scaled]), 2 * 30 * d + 2 * 512 * d, "MAM");
+    // A gate needs the heads' own queries: what reads the output has none.
+    let gated = set(&[
+        (projections, "no"),
+        (heads, "yes"),
+        (&format!("{heads}.yes.r"), "8"),
+        (&format!("{heads}.yes.reads"), "output"),
+        (&format!("{heads}.yes.form"), "softmax"),
+        (&format!("{heads}.yes.form.softmax.way"), "gated"),
+        (attention, "no"),
+        (ffn, "no"),
+    ]);
+    assert!(space.open.candidate(&gated).is_err());
+}
+
+#[test]
+fn all_blocks_of_widenet_share_attention_and_experts() {
+    let space = Shipped::new("widenet");
+    assert_eq!(space.size(), (3u64.pow(4) * 2).to_string());
+    space.counts(|a| {
+        let (depth, experts, hidden) = (a.int("widenet.depth"), a.int("widenet.experts"), a.int("widenet.hidden"));
+        let shared = 4 * 768 * 768 + 768 * experts + experts * 2 * 768 * hidden;
+        // Two norms a block, and one at the end.
+        shared + (2 * depth + 1) * 2 * 768 + 768 * 1000
+    });
+}
+
+#[test]
+fn moment_probing_classifies_2883_moments() {
+    let space = Shipped::new("moment_probing");
+    assert_eq!(space.size(), (27 * 13).to_string());
+    let moments = |width: u64, heads: u64, size: u64| {
+        let shrunk = |n: u64| (n - size) / 2 + 1;
+        (heads - 1) * shrunk(shrunk(width / heads)).pow(2)
+    };
+    assert_eq!(moments(512, 4, 3), 2883);
+    let count = |a: &Answers| {
+        let (width, heads, size) = (a.int("probe.moments.width"), a.int("probe.moments.heads"), a.int("probe.moments.size"));
+        let plus = "probe.x.features.plus";
+        let recalibration = if a.is(plus, "yes") {
+            a.int(&format!("{plus}.yes.times")) * 3 * 768 * a.int(&format!("{plus}.yes.reduction"))
+        } else {
+            0
+        };
+        let (projection, norm) = (768 * width + width, 2 * width / heads);
+        let convolutions = 2 * ((heads - 1) * size).pow(2);
+        let heads_of_classes = 100 * (768 + 1) + 100 * (moments(width, heads, size) + 1);
+        recalibration + projection + norm + convolutions + heads_of_classes
+    };
+    space.counts(count);
+    let paper = set(&[
+        ("probe.x.features.plus", "no"),
+        ("probe.moments.width", "512"),
+        ("probe.moments.heads", "4"),
+        ("probe.moments.size", "3"),
+    ]);
+    assert_eq!(
+        space.candidate(&paper).elaborated.parameters,
+        Some(769 * 512 + 256 + 2 * 81 + 769 * 100 + 2884 * 100),
+        "as the paper has it"
+    );
+}
+
+#[test]
+fn a_hypernetwork_makes_the_weights_it_is_asked_for() {
+    let space = Shipped::new("hypernetwork");
+    assert_eq!(space.size(), (2 * 2 * 27 * 4).to_string());
+    space.counts(|a| {
+        let int = |name: &str| a.int(&format!("network.{name}"));
+        let (hidden, depth, width) = (int("hidden"), int("depth"), int("width"));
+        let inputs = if a.is("network.encoded", "true") { 4 } else { 2 };
+        let trunk = (inputs + 1) * hidden + (depth - 1) * (hidden + 1) * hidden;
+        // What is made costs a head, and with residual output a tensor of its own too; the rest is a tensor.
+        let tensor = |size: u64, made: bool| match (made, a.is("network.residual", "true")) {
+            (true, true) => (hidden + 1) * size,
+            (true, false) => hidden * size,
+            (false, _) => size,
+        };
+        let made = |part: &str| a.is("network.made_of", "all") || a.is("network.made_of", part);
+        trunk + tensor(784 * width, made("first")) + tensor(width, true) + tensor(10 * width, made("second"))
+    });
+}
+
+#[test]
+fn frames_share_their_weights() {
+    let space = Shipped::new("frame_averaging");
+    assert_eq!(space.size(), (4 * 5 * 2 * 3).to_string());
+    space.counts(|a| {
+        let (width, depth) = (a.int("cloud.width"), a.int("cloud.depth"));
+        let last = if a.is("cloud.kind", "invariant") { 40 } else { 3 };
+        3 * width + (depth - 1) * width * width + width * last
+    });
+}
+
+#[test]
+fn tokens_of_pyra_grow_fewer_with_depth() {
+    const LOW: [u64; 12] = [16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 10];
+    const HIGH: [u64; 12] = [40, 34, 30, 24, 18, 14, 10, 8, 4, 4, 3, 3];
+    let own = |early: u64, middle: u64, late: u64| -> [u64; 12] { std::array::from_fn(|l| [early, middle, late][l / 4]) };
+    // The tokens that are left, if every merge leaves more than half.
+    let left = |schedule: &[u64; 12]| schedule.iter().try_fold(197u64, |t, r| (2 * r < t).then_some(t - r));
+    assert_eq!((left(&LOW), left(&HIGH)), (Some(11), Some(5)));
+    let mut schedules = 2;
+    for early in [0, 8, 16, 24, 32] {
+        for middle in [0, 4, 8, 12, 16] {
+            schedules += [0, 2, 4].iter().filter(|late| left(&own(early, middle, **late)).is_some()).count();
+        }
+    }
+    let space = Shipped::new("pyra");
+    assert_eq!(space.size(), (5 * schedules).to_string());
+    space.counts(|a| {
+        let third = |name: &str| a.int(&format!("vit.schedule.own.{name}"));
+        let schedule = match a.text("vit.schedule") {
+            "low" => LOW,
+            "high" => HIGH,
+            _ => own(third("early"), third("middle"), third("late")),
+        };
+        let merges: u64 = schedule.iter().filter(|r| **r > 0).map(|r| r + 768).sum();
+        let layer = 4 * 768 * 768 + 2 * 768 * 3072 + 2 * 2 * 768 * a.int("vit.rank");
+        12 * layer + merges + 768 * 100
+    });
+}
+
+#[test]
+fn compacter_shares_its_rules_and_divides() {
+    let sizes = [2, 3, 4, 8, 12, 16, 32u64];
+    let fitting: usize = sizes.iter().map(|n| [8, 16, 24, 32, 48, 64].iter().filter(|r| (768 / *r) % n == 0).count()).sum();
+    let space = Shipped::new("compacter");
+    assert_eq!(space.size(), (fitting * 2 * 3).to_string());
+    space.counts(|a| {
+        let (n, rank, small) = (a.int("encoder.n"), a.int("encoder.rank"), 768 / a.int("encoder.reduction"));
+        let adapters = if a.is("encoder.places", "attention and ffn") { 24 } else { 12 };
+        let adapter = 2 * rank * (768 + small) + 768 + small;
+        12 * (4 * 768 * 768 + 2 * 768 * 3072) + 2 * n.pow(3) + adapters * adapter + 768 * 2
+    });
+}
+
+#[test]
+fn reprogramming_costs_nine_numbers_a_channel() {
+    let space = Shipped::new("clr");
+    assert_eq!(space.size(), (4 * 2u64.pow(9)).to_string());
+    space.counts(|a| {
+        let w = a.int("reprogrammed.width");
+        let widths = [w, w, 2 * w, 4 * w];
+        let on = |place: String, channels: u64| if a.is(&place, "yes") { 9 * channels } else { 0 };
+        let mut sum = 3 * w * 9 + on("reprogrammed.stem.conv.reprogrammed".into(), w) + 4 * w * 10 + 10;
+        let mut before = w;
+        for (i, f) in widths.into_iter().enumerate() {
+            sum += 9 * (before * f + f * f) + if i < 2 { 0 } else { before * f };
+            for half in ["one", "two"] {
+                sum += on(format!("reprogrammed.y.block.{half}.conv.reprogrammed[{i}]"), f);
+            }
+            before = f;
+        }
+        sum
+    });
+}
+
+#[test]
+fn a_ladder_is_counted_without_its_backbone() {
+    let space = Shipped::new("lst");
+    assert_eq!(space.size(), (3 * 2 * 2 * 2u64.pow(4)).to_string());
+    space.counts(|a| {
+        let narrow = 64 / a.int("ladder.r");
+        let steps = (0..4).filter(|l| a.is(&format!("ladder.state.use_it[{l}]"), "step")).count() as u64;
+        let block = 4 * narrow * narrow + 2 * narrow * (128 * narrow / 64);
+        2 * 64 * narrow + steps * (64 * narrow + 1 + block)
+    });
+}
+
+#[test]
+fn a_tuple_of_ranks_fits_the_rank_of_the_tensor() {
+    let shapes: [(&str, &[usize]); 3] =
+        [("one.weight", &[16, 3, 3, 3]), ("two.weight", &[32, 16, 3, 3]), ("head.weight", &[10, 32])];
+    let space = Shipped::new("flora");
+    assert_eq!(space.size(), 7u64.pow(3).to_string());
+    space.counts(|a| {
+        let of = |(name, shape): &(&str, &[usize])| {
+            let place = format!("network.{}.adapted.flora", name.split('.').next().unwrap());
+            if a.is(&place, "no") {
+                return 0;
+            }
+            let ranks = a.text(&format!("{place}.yes.ranks")).trim_matches(['[', ']']).split(", ");
+            let ranks: Vec<u64> = ranks.map(|r| r.parse().unwrap()).collect();
+            assert_eq!(ranks.len(), shape.len());
+            ranks.iter().product::<u64>() + ranks.iter().zip(*shape).map(|(r, d)| r * *d as u64).sum::<u64>()
+        };
+        shapes.iter().map(of).sum()
+    });
+}
