@@ -99,6 +99,7 @@ pub fn evaluate(graph: &Graph) -> Vec<Vec<f64>> {
                     })
                     .collect()
             }
+            Op::Parameter(_) | Op::Layer { .. } => unreachable!("what is saved depends on no parameter and no layer"),
             Op::Call { routine, result, inputs } => {
                 let arrays: Vec<Array<f64>> =
                     inputs.iter().map(|i| Array { shape: graph.shape(*i), entries: value(i) }).collect();
