@@ -12,15 +12,16 @@ const PACKAGES: [&str; 5] = ["optuna==5.0.0", "cma==4.5.0", "cmaes==0.13.1", "nu
 /// Prints the tables; names leave only the problems whose name has one of them in it.
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
     let (options, names): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|a| a.starts_with('-'));
-    if let Some(other) = options.iter().find(|o| !["--quick", "--peers"].contains(o)) {
-        return Err(format!("`bench --search` takes --quick, --peers and names of problems, no `{other}`"));
+    let known = |o: &str| ["--quick", "--peers"].contains(&o) || o.starts_with("--seeds=");
+    if let Some(other) = options.iter().find(|o| !known(o)) {
+        return Err(format!("`bench --search` takes --quick, --peers, --seeds=FROM and names of problems, no `{other}`"));
     }
-    let quick: &[&str] = if options.contains(&"--quick") { &["--quick"] } else { &[] };
+    let passed: Vec<&str> = options.iter().copied().filter(|o| *o != "--peers").collect();
     let example = ["run", "--quiet", "--release", "-p", "merge-search", "--example", "bench", "--"];
-    shell::cargo(&[&example, quick, &names].concat())?;
+    shell::cargo(&[&example[..], &passed, &names].concat())?;
     if options.contains(&"--peers") {
         let python = environment()?;
-        shell::run(python, &[&["tests/peers/search.py", "examples"], quick, &names].concat())?;
+        shell::run(python, &[&["tests/peers/search.py", "examples"][..], &passed, &names].concat())?;
     }
     Ok(())
 }
