@@ -43,6 +43,10 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
     let _ = ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed));
     let outcome = prepared.run(&stop, &mut |happening| match happening {
         Happening::Resumed { trials } => println!("going on after {trials} trials of {}", prepared.options.journal.display()),
+        Happening::Edited { kept, dropped, differences } => {
+            println!("the recipe was edited since: {}", differences.join("; "));
+            println!("{kept} of its {} trials are candidates still and are kept", kept + dropped);
+        }
         Happening::Ended { record, progress } => {
             let metrics: Vec<String> = record.metrics.iter().map(|(k, v)| format!("{k} {v}")).collect();
             let said = match &record.reason {

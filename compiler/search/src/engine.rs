@@ -54,6 +54,8 @@ pub struct Engine<'a> {
     told: Vec<Trial>,
     pending: VecDeque<(Job, Option<Option<Vec<f64>>>)>,
     start: Option<Assignment>,
+    /// The number of the first proposal.
+    first: u64,
     proposed: u64,
     ruled_out: usize,
 }
@@ -70,9 +72,20 @@ impl<'a> Engine<'a> {
             told: vec![],
             pending: VecDeque::new(),
             start: space.defaults(),
+            first: 0,
             proposed: 0,
             ruled_out: 0,
         })
+    }
+
+    /// Makes known what was tried before the first proposal, which gets the number `first`; in an order that is always the same.
+    pub fn begin_with(&mut self, earlier: Vec<Trial>, first: u64) {
+        for trial in earlier {
+            self.seen.insert(self.space, &trial.assignment);
+            self.tell_now(trial);
+        }
+        self.start = self.start.take().filter(|start| !self.seen.contains(start));
+        self.first = first;
     }
 
     /// The next proposal. `feasible` gives the reason against a candidate; it is asked once for each.
@@ -107,12 +120,12 @@ impl<'a> Engine<'a> {
             if self.ruled_out > PATIENCE {
                 return Next::Stuck { tried: PATIENCE };
             }
-            let (number, assignment_told) = (self.proposed, assignment.clone());
+            let (number, assignment_told) = (self.first + self.proposed, assignment.clone());
             self.tell_now(Trial { number, assignment: assignment_told, budget, scores: None, feasible: false });
             return Next::Infeasible { assignment, reason };
         }
         self.ruled_out = 0;
-        let job = Job { number: self.proposed, assignment, budget };
+        let job = Job { number: self.first + self.proposed, assignment, budget };
         self.proposed += 1;
         self.pending.push_back((job.clone(), None));
         Next::Try(job)
@@ -147,7 +160,7 @@ impl<'a> Engine<'a> {
         self.told.push(trial);
     }
 
-    /// Trials proposed so far.
+    /// Trials proposed so far, earlier ones not counted.
     pub fn proposed(&self) -> u64 {
         self.proposed
     }

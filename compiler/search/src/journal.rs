@@ -3,6 +3,9 @@
 //! The first line says what is searched and how; each further line is a trial that ended or a candidate that was ruled out. A line is
 //! written whole when its trial ends. Since proposals follow from results, what was running when the search was killed is
 //! simply proposed again. A last line without its end (the machine stopped while it was written) is dropped.
+//!
+//! When the recipe is edited, its space changes, and with it all proposals. The search then goes on as one of the new space that knows
+//! the earlier trials which are candidates of it still; a line says from where on.
 
 use crate::engine::Metrics;
 use crate::settings::{Algorithm, Goal};
@@ -70,6 +73,23 @@ pub enum Event {
         choices: Json,
         reason: String,
     },
+    /// The recipe was edited: what comes after is a search of this space, to which the trials before it are known as far as
+    /// they are candidates of it.
+    Edited {
+        space: String,
+        decisions: BTreeMap<String, String>,
+    },
+}
+
+/// What a journal says to a search that goes on with it.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// Trials of other spaces, in order: the recipe was edited after them.
+    pub earlier: Vec<Record>,
+    /// Of the space at hand.
+    pub events: Vec<Event>,
+    /// Whether it was edited just now, and in what the space differs from the last one.
+    pub edited: Option<Vec<String>>,
 }
 
 /// A trial that ended.
@@ -136,12 +156,12 @@ pub enum JournalError {
         path: PathBuf,
         found: u32,
     },
-    /// It is of another space: the decisions that differ, in words.
+    /// None of its trials is a candidate: the decisions that differ, in words.
     OtherSpace {
         path: PathBuf,
         differences: Vec<String>,
     },
-    /// It is of this space, but of another search.
+    /// It is of another search.
     OtherSettings {
         path: PathBuf,
         setting: &'static str,
@@ -176,9 +196,13 @@ impl fmt::Display for JournalError {
             JournalError::Version { path, found } => {
                 write!(f, "the journal {} has format {found}; this program reads {VERSION}", path.display())
             }
-            JournalError::OtherSpace { path, differences } => {
-                write!(f, "the journal {} is of another space: {}", path.display(), differences.join("; "))
-            }
+            JournalError::OtherSpace { path, differences } => write!(
+                f,
+                "the journal {} is of another space, none of its trials is a candidate of this one: {}; a search starts anew where the \
+                 journal is moved away",
+                path.display(),
+                differences.join("; ")
+            ),
             JournalError::OtherSettings { path, setting, there, here } => {
                 let path = path.display();
                 write!(f, "the journal {path} is of another search: {setting} is {there} there and {here} here")
@@ -214,8 +238,9 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with a journal of the same search, and gives what is in it; makes one where there is none.
-    pub fn resume(path: &Path, header: &Header) -> Result<(Journal, Vec<Event>), JournalError> {
+    /// Goes on with a journal of the same search, and gives what is in it; makes one where there is none. Where the space has
+    /// changed ([`Story::edited`]), the caller says so in the journal if anything is kept.
+    pub fn resume(path: &Path, header: &Header) -> Result<(Journal, Story), JournalError> {
         let mut journal = Journal::open(path)?;
         let mut bytes = vec![];
         journal.file.read_to_end(&mut bytes).map_err(|error| journal.io(error))?;
@@ -227,12 +252,12 @@ impl Journal {
             }
             journal.truncate(0)?;
             journal.line(header)?;
-            return Ok((journal, vec![]));
+            return Ok((journal, Story::default()));
         }
         let (found, events) = parse(path, &bytes[..whole])?;
-        compare(path, &found, header)?;
+        let story = compare(path, &found, events, header)?;
         journal.truncate(whole as u64)?;
-        Ok((journal, events))
+        Ok((journal, story))
     }
 
     fn open(path: &Path) -> Result<Journal, JournalError> {
@@ -308,11 +333,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<Event>), JournalError
     Ok((header, events))
 }
 
-fn compare(path: &Path, there: &Header, here: &Header) -> Result<(), JournalError> {
-    if there.space != here.space {
-        let differences = differences(&there.decisions, &here.decisions);
-        return Err(JournalError::OtherSpace { path: path.into(), differences });
-    }
+/// Whether a journal is of the search at hand, but for edits of its recipe; and what is in it.
+fn compare(path: &Path, there: &Header, events: Vec<Event>, here: &Header) -> Result<Story, JournalError> {
     let other = |setting, there: String, here: String| {
         if there == here {
             return Ok(());
@@ -321,10 +343,32 @@ fn compare(path: &Path, there: &Header, here: &Header) -> Result<(), JournalErro
     };
     let text = |algorithm: &Algorithm| serde_json::to_string(algorithm).expect("plain data");
     let goals = |header: &Header| serde_json::to_string(&header.goals).expect("plain data");
+    other("what is searched", there.recipe.clone(), here.recipe.clone())?;
     other("the algorithm", text(&there.algorithm), text(&here.algorithm))?;
     other("the seed", there.seed.to_string(), here.seed.to_string())?;
     other("what is maximized or minimized", goals(there), goals(here))?;
-    other("the number of trials side by side", there.window.to_string(), here.window.to_string())
+    other("the number of trials side by side", there.window.to_string(), here.window.to_string())?;
+
+    let mut story = Story::default();
+    let (mut space, mut decisions) = (there.space.clone(), there.decisions.clone());
+    for event in events {
+        match event {
+            Event::Edited { space: s, decisions: d } => {
+                (space, decisions) = (s, d);
+                // A condition that ruled a candidate out may be gone.
+                let trials = story.events.drain(..).filter_map(|e| if let Event::Trial(r) = e { Some(r) } else { None });
+                story.earlier.extend(trials);
+            }
+            event => story.events.push(event),
+        }
+    }
+    if space != here.space {
+        let trials = story.events.drain(..).filter_map(|e| if let Event::Trial(r) = e { Some(r) } else { None });
+        story.earlier.extend(trials);
+        story.edited = Some(differences(&decisions, &here.decisions));
+    }
+    story.earlier.sort_by_key(|record| record.trial);
+    Ok(story)
 }
 
 /// The decisions in which two spaces differ, in words.

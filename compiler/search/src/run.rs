@@ -1,12 +1,13 @@
 //! A search in the world: proposals are made into models, scored side by side, and written down.
 
 use crate::engine::{Engine, Job, Metrics, Next, scores};
-use crate::journal::{Event, Header, Journal, JournalError, Record, Status, Work};
+use crate::journal::{Event, Header, Journal, JournalError, Record, Status, Story, Work};
 use crate::objective::{Evaluate, Objective, Scored};
+use crate::searcher::Trial;
 use crate::settings::{Algorithm, Goal};
 use crate::space::{Assignment, Space};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -83,6 +84,13 @@ pub enum Happening<'a> {
     Resumed {
         trials: u64,
     },
+    /// The recipe was edited since the journal was written. So many of its trials are candidates still and were kept; the others
+    /// stay in the journal and count no more.
+    Edited {
+        kept: u64,
+        dropped: u64,
+        differences: &'a [String],
+    },
     Ended {
         record: &'a Record,
         progress: &'a Progress,
@@ -145,18 +153,39 @@ pub fn run_search(
 ) -> Result<Outcome, SearchError> {
     let window = options.parallel.max(1);
     options.evaluate.check(options.algorithm.uses_budget()).map_err(SearchError::Settings)?;
-    let engine = Engine::new(space, &options.algorithm, &options.goals, options.seed, window).map_err(SearchError::Settings)?;
+    let mut engine =
+        Engine::new(space, &options.algorithm, &options.goals, options.seed, window).map_err(SearchError::Settings)?;
     let header = Header::new(&options.recipe, space, &options.algorithm, options.seed, &options.goals, window);
-    let (journal, events) = match options.resume {
+    let (mut journal, story) = match options.resume {
         true => Journal::resume(&options.journal, &header)?,
-        false => (Journal::create(&options.journal, &header)?, vec![]),
+        false => (Journal::create(&options.journal, &header)?, Story::default()),
     };
-    let replay = Replay::new(space, events, &options.journal)?;
-    if !replay.records.is_empty() {
-        watch(Happening::Resumed { trials: replay.records.len() as u64 });
+    let earlier = Earlier::new(space, &story.earlier, models);
+    if let Some(differences) = &story.edited {
+        if earlier.kept.is_empty() && !story.earlier.is_empty() {
+            return Err(JournalError::OtherSpace { path: options.journal.clone(), differences: differences.clone() }.into());
+        }
+        journal.append(&Event::Edited { space: header.space.clone(), decisions: header.decisions.clone() })?;
+        let kept = earlier.kept.len() as u64;
+        watch(Happening::Edited { kept, dropped: story.earlier.len() as u64 - kept, differences });
     }
-    let trials = options.trials.max(replay.records.keys().next_back().map_or(0, |last| last + 1));
-    let mut search = Search { space, options, models, engine, journal, replay, watch, tally: Tally::new(trials), running: 0 };
+    let replay = Replay::new(space, story.events, &options.journal)?;
+    let known = (replay.records.len() + earlier.kept.len()) as u64;
+    if known > 0 {
+        watch(Happening::Resumed { trials: known });
+    }
+    let ahead = replay.records.keys().next_back().map_or(0, |last| last + 1 - earlier.first);
+    let trials = options.trials.max(ahead + earlier.kept.len() as u64);
+    let mut tally = Tally::new(trials);
+    let told = earlier.kept.iter().map(|(record, assignment)| {
+        let scores = record_scores(&options.goals, record);
+        tally.count(record, scores.clone());
+        Trial { number: record.trial, assignment: assignment.clone(), budget: record.budget, scores, feasible: true }
+    });
+    let told = told.collect();
+    engine.begin_with(told, earlier.first);
+    let last = trials - earlier.kept.len() as u64;
+    let mut search = Search { space, options, models, engine, journal, replay, watch, tally, last, running: 0 };
     let (jobs, queue) = channel::<Job>();
     let (done, results) = channel::<Answer>();
     let queue = Mutex::new(queue);
@@ -219,6 +248,36 @@ fn work(
     }
 }
 
+/// Trials of the space before it was edited, as far as they are candidates of it still.
+struct Earlier {
+    kept: Vec<(Record, Assignment)>,
+    /// The number of the first trial after them.
+    first: u64,
+}
+
+impl Earlier {
+    fn new(space: &Space, records: &[Record], models: &dyn Models) -> Earlier {
+        let mut seen = HashSet::new();
+        let kept = records.iter().filter_map(|record| {
+            let assignment = space.from_earlier_json(&record.choices).ok()?;
+            // A new condition may exclude it.
+            models.feasible(&assignment).ok()?;
+            // Two that differed in a decision that is gone are one now: the first stands.
+            let budget = record.budget.map(f64::to_bits);
+            seen.insert((assignment.key(), budget)).then(|| (record.clone(), assignment))
+        });
+        Earlier { kept: kept.collect(), first: records.last().map_or(0, |last| last.trial + 1) }
+    }
+}
+
+/// The scores of a trial, if it has any.
+fn record_scores(goals: &[Goal], record: &Record) -> Option<Vec<f64>> {
+    match record.status {
+        Status::Done => scores(goals, &record.metrics).ok(),
+        Status::Failed => None,
+    }
+}
+
 /// The results of the journal, by trial; and the candidates that were ruled out.
 struct Replay {
     records: BTreeMap<u64, (Record, Assignment)>,
@@ -241,6 +300,8 @@ impl Replay {
                     let assignment = read(&record.choices)?;
                     replay.records.insert(record.trial, (record, assignment));
                 }
+                // `Journal::resume` has dealt with them.
+                Event::Edited { .. } => {}
                 Event::RuledOut { choices, reason } => {
                     replay.ruled_out.insert(read(&choices)?.key(), reason);
                 }
@@ -268,6 +329,8 @@ struct Search<'a, 'w> {
     replay: Replay,
     watch: &'w mut dyn FnMut(Happening),
     tally: Tally,
+    /// Proposals that this space gets, those of the journal included.
+    last: u64,
     running: usize,
 }
 
@@ -275,7 +338,7 @@ impl Search<'_, '_> {
     fn steer(&mut self, stop: &AtomicBool, jobs: Sender<Job>, results: &Receiver<Answer>) -> Result<Outcome, SearchError> {
         let mut end = None;
         loop {
-            while end.is_none() && self.engine.proposed() < self.tally.progress.of && !stop.load(Ordering::Relaxed) {
+            while end.is_none() && self.engine.proposed() < self.last && !stop.load(Ordering::Relaxed) {
                 match self.step()? {
                     Step::Start(job) => {
                         self.running += 1;
@@ -342,10 +405,7 @@ impl Search<'_, '_> {
 
     /// Takes a result into account; true if it is the best so far.
     fn count(&mut self, record: &Record) -> bool {
-        let found = match record.status {
-            Status::Done => scores(&self.options.goals, &record.metrics).ok(),
-            Status::Failed => None,
-        };
+        let found = record_scores(&self.options.goals, record);
         self.engine.tell(record.trial, found.clone());
         self.tally.count(record, found)
     }

@@ -92,6 +92,7 @@ fn story(path: &Path) -> Vec<String> {
         match event {
             Event::Trial(r) => trials.push((r.trial, format!("{} {:?} {:?} {:?}", r.choices, r.status, r.metrics, r.reason))),
             Event::RuledOut { choices, .. } => others.push(choices.to_string()),
+            Event::Edited { space, .. } => others.push(space),
         }
     }
     trials.sort();
@@ -167,13 +168,12 @@ fn parallel_trials_do_not_change_from_run_to_run() {
 
 #[test]
 fn journals_that_do_not_fit_are_refused_with_the_reason() {
-    let (one, other, folder) = (space(None), space(Some("layers")), folder("journals"));
+    let (one, folder) = (space(None), folder("journals"));
     let mut options = options(&folder, "random", 4, 1);
     run(&one, &options).0.unwrap();
     let refusal = |space: &Space, options: &Options| run(space, options).0.unwrap_err().to_string();
     assert!(refusal(&one, &options).contains("--resume"));
     options.resume = true;
-    assert!(refusal(&other, &options).contains("`candidate.layers` is new"));
     let mut seeded = options.clone();
     seeded.seed = 8;
     assert!(refusal(&one, &seeded).contains("the seed is 7 there and 8 here"));
@@ -193,6 +193,101 @@ fn journals_that_do_not_fit_are_refused_with_the_reason() {
     std::fs::write(&options.journal, text).unwrap();
     options.trials = 6;
     assert_eq!(run(&one, &options).1, [4, 5]);
+}
+
+/// A space that was edited: `k` has another member, `method` a default arm more, and there is a decision with a default.
+fn edited(with_default: bool) -> Space {
+    let mut b = SpaceBuilder::new();
+    let unit = b.unit();
+    let d = b.decide("d", Domain::Real { low: 0.05, high: 0.7, log: false }, Some(Value::Real(0.5)));
+    let k = b.decide("k", Domain::ordered(["4", "8", "12"]), None);
+    let default = with_default.then_some(Value::Int(2));
+    let layers = b.decide("layers", Domain::Int { low: 1, high: 9, log: false }, default);
+    let arms = b.arms("method", [("ties", d), ("keep", unit), ("lines", unit)], None);
+    let root = b.all([arms, k, layers]);
+    let root = b.scope("candidate", root);
+    b.finish(root).unwrap()
+}
+
+#[test]
+fn after_an_edit_the_trials_that_are_candidates_still_are_kept() {
+    let (first, mut all_dropped) = (space(None), 0);
+    for algorithm in ["tpe", "mcts", "smbo", "evolution", "random", "asha"] {
+        let folder = folder(&format!("edit-{algorithm}"));
+        let mut before = options(&folder, algorithm, 16, 2);
+        before.evaluate = Evaluate::Command(r#"x=$(cat {model}); echo "{\"accuracy\": $x}" # {budget}"#.into());
+        if algorithm != "asha" {
+            before.evaluate = options(&folder, algorithm, 16, 2).evaluate;
+        }
+        run(&first, &before).0.unwrap();
+        let records = |path: &Path| -> Vec<Record> {
+            let events = journal::read(path).unwrap().1.into_iter();
+            let mut all: Vec<Record> = events.filter_map(|e| if let Event::Trial(r) = e { Some(r) } else { None }).collect();
+            all.sort_by_key(|r| r.trial);
+            all
+        };
+        let old = records(&before.journal);
+        let still = |r: &&Record| r.choices.get("candidate.method.ties.d").is_none_or(|d| d.as_f64().unwrap() <= 0.7);
+        let mut keys: Vec<(String, Option<u64>)> =
+            old.iter().filter(still).map(|r| (r.choices.to_string(), r.budget.map(f64::to_bits))).collect();
+        keys.sort();
+        keys.dedup();
+        let kept = keys.len() as u64;
+        assert!(kept > 2, "{algorithm}: {kept}");
+        all_dropped += 16 - kept;
+
+        let now = edited(true);
+        let text = std::fs::read_to_string(&before.journal).unwrap();
+        let go_on = |stop_after: Option<usize>| {
+            let mut options = before.clone();
+            (options.resume, options.trials) = (true, 30);
+            let models = Files { space: &now, folder: folder.clone(), made: Mutex::new(vec![]) };
+            let (stop, mut said, mut ended) = (AtomicBool::new(false), None, 0);
+            let outcome = run_search(&now, &options, &models, &stop, &mut |happening| match happening {
+                Happening::Edited { kept, dropped, differences } => said = Some((kept, dropped, differences.to_vec())),
+                Happening::Ended { .. } => {
+                    ended += 1;
+                    if Some(ended) == stop_after {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+                Happening::Resumed { .. } => {}
+            });
+            (outcome.unwrap(), said)
+        };
+        let (outcome, said) = go_on(None);
+        let (k, dropped, differences) = said.unwrap();
+        assert_eq!((k, dropped), (kept, 16 - kept), "{algorithm}");
+        assert!(differences.iter().any(|d| d == "`candidate.layers` is new"), "{differences:?}");
+        assert_eq!(outcome.progress.ended, 30, "{algorithm}");
+        let all = records(&before.journal);
+        assert_eq!(all.len() as u64, 16 + 30 - kept, "{algorithm}: those that are no candidates stay in the journal");
+        let fresh = &all[16..];
+        assert!(fresh.iter().all(|r| r.choices.get("candidate.layers").is_some()));
+        let repeated = fresh.iter().filter(|r| r.budget.is_none()).any(|r| {
+            let mut bare = r.choices.clone();
+            let layers = bare.as_object_mut().unwrap().remove("candidate.layers").unwrap();
+            layers == 2 && old.iter().any(|o| o.choices == bare)
+        });
+        assert!(!repeated, "{algorithm}: a kept trial is not proposed again");
+        // Killed in between, the search of the edited space goes on as if it had not been.
+        let whole = story(&before.journal);
+        std::fs::write(&before.journal, &text).unwrap();
+        go_on(Some(5));
+        let (again, said) = go_on(None);
+        assert_eq!((again.progress.ended, said.is_none()), (30, true), "{algorithm}");
+        assert_eq!(story(&before.journal), whole, "{algorithm}");
+    }
+    assert!(all_dropped > 10, "{all_dropped}");
+    // A decision without a default says nothing of trials that never met it, and then nothing is left of them.
+    let folder = folder("edit-none");
+    let mut options = options(&folder, "random", 6, 1);
+    run(&first, &options).0.unwrap();
+    let text = std::fs::read_to_string(&options.journal).unwrap();
+    (options.resume, options.trials) = (true, 8);
+    let refused = run(&edited(false), &options).0.unwrap_err().to_string();
+    assert!(refused.contains("none of its trials is a candidate") && refused.contains("`candidate.layers` is new"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&options.journal).unwrap(), text, "a journal that is refused stays as it is");
 }
 
 #[test]

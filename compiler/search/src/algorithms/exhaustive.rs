@@ -11,9 +11,14 @@ pub struct Exhaustive {
 
 impl Searcher for Exhaustive {
     fn propose(&mut self, known: &Known) -> Proposal {
-        let candidate = known.space.unrank(&self.next);
-        self.next += 1u32;
-        candidate.map_or(Proposal::Done, Proposal::plain)
+        loop {
+            let Some(candidate) = known.space.unrank(&self.next) else { return Proposal::Done };
+            self.next += 1u32;
+            // Of a search before the recipe was edited.
+            if !known.seen.contains(&candidate) {
+                return Proposal::plain(candidate);
+            }
+        }
     }
 
     fn tell(&mut self, _: &Known, _: &Trial) {}

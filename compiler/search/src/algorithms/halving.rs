@@ -189,8 +189,16 @@ impl Searcher for Asha {
     }
 
     fn tell(&mut self, _: &Known, trial: &Trial) {
-        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == trial.assignment) else { return };
-        let (assignment, rung) = self.waiting.remove(at);
+        let (assignment, rung) = match self.waiting.iter().position(|(waiting, _)| *waiting == trial.assignment) {
+            Some(at) => self.waiting.remove(at),
+            // Of a search before the recipe was edited: it stands where its budget puts it, and no more on the rung below.
+            None => {
+                let Some(rung) = (0..self.rungs.len()).find(|r| trial.budget == Some(self.budget(*r))) else { return };
+                let below = self.rungs[..rung].last_mut().and_then(|r| r.iter_mut().find(|m| m.0 == trial.assignment));
+                below.into_iter().for_each(|member| member.2 = true);
+                (trial.assignment.clone(), rung)
+            }
+        };
         if let Some(score) = trial.score() {
             let members = &mut self.rungs[rung];
             let place = members.partition_point(|member| member.1 >= score);

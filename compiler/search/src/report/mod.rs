@@ -22,7 +22,7 @@ pub fn page(space: &Space, header: &Header, events: &[Event]) -> String {
         .filter(|record| record.status == Status::Done)
         .filter_map(|record| {
             let scores = scores(&header.goals, &record.metrics).ok()?;
-            Some(Scored { record, scores, assignment: space.from_json(&record.choices).ok()? })
+            Some(Scored { record, scores, assignment: space.from_earlier_json(&record.choices).ok()? })
         })
         .collect();
     scored.sort_by_key(|trial| trial.record.trial);
@@ -67,7 +67,7 @@ fn summary(space: &Space, header: &Header, events: &[Event], records: &[&Record]
         ("Space", format!("{} candidates, {} decisions", space.size(), space.slots())),
         ("Algorithm", format!("<code>{}</code>, seed {}", escape(&algorithm), header.seed)),
         ("Trials", format!("{}, of which {failed} failed", records.len())),
-        ("Ruled out", (events.len() - records.len()).to_string()),
+        ("Ruled out", events.iter().filter(|event| matches!(event, Event::RuledOut { .. })).count().to_string()),
         ("Time in trials", format!("{seconds:.1} s, {} side by side", header.window)),
     ];
     let rows = rows.iter().fold(String::new(), |all, (name, text)| all + &format!("<tr><th>{name}</th><td>{text}</td></tr>"));

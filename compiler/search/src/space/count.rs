@@ -229,6 +229,15 @@ impl Space {
 
     /// Reads `{path: value}`: every decision that is met must be there (but for those with a single value), and nothing else.
     pub fn from_json(&self, json: &Json) -> Result<Assignment, Misfit> {
+        self.read_json(json, false)
+    }
+
+    /// The same where decisions that are not there have their defaults: for choices of a space before it was edited.
+    pub fn from_earlier_json(&self, json: &Json) -> Result<Assignment, Misfit> {
+        self.read_json(json, true)
+    }
+
+    fn read_json(&self, json: &Json, defaults: bool) -> Result<Assignment, Misfit> {
         let object = json.as_object().ok_or(Misfit::NotAnObject)?;
         let mut misfit = None;
         let mut met = FxHashSet::default();
@@ -237,7 +246,7 @@ impl Space {
             let given = object.get(decision.path);
             let read = match given {
                 Some(json) => decision.domain.from_json(json),
-                None => decision.domain.only(),
+                None => decision.domain.only().or_else(|| decision.default.filter(|_| defaults).cloned()),
             };
             read.unwrap_or_else(|| {
                 misfit.get_or_insert_with(|| match given {
