@@ -70,6 +70,8 @@ pub(crate) enum Expr {
     },
     /// A value of each row.
     Row(u32),
+    /// The place of the entry in its row.
+    RowPlace(u32),
     /// Whether the key is among those selected in its row.
     RowChosen {
         stat: u32,
@@ -86,7 +88,7 @@ pub(crate) enum At {
     Number(ExprId),
 }
 
-/// A statistic of each row of the loop.
+/// A statistic of each row of the loop, or the places in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RowStat {
     pub kind: RowKind,
@@ -101,6 +103,8 @@ pub(crate) enum RowKind {
         k: NodeId,
         at_least_one: bool,
     },
+    /// How many entries of the row come before each, the largest first.
+    Rank,
 }
 
 /// What one loop computes.
@@ -139,7 +143,7 @@ impl Cluster {
         });
         let from_rows = self.row_stats.iter().filter_map(|s| match s.kind {
             RowKind::Select { k, .. } => Some(Need::Number(k)),
-            RowKind::Reduce(_) => None,
+            RowKind::Reduce(_) | RowKind::Rank => None,
         });
         from_exprs.chain(from_rows)
     }
@@ -176,7 +180,7 @@ impl Builder {
                 level = level.max(self.levels[o.0 as usize]);
                 cut |= self.cuts[o.0 as usize];
             });
-            if let Expr::Row(stat) | Expr::RowChosen { stat, .. } = expr {
+            if let Expr::Row(stat) | Expr::RowPlace(stat) | Expr::RowChosen { stat, .. } = expr {
                 level = level.max(self.cluster.row_levels[stat as usize]);
             }
             self.cluster.exprs.push(expr);
@@ -214,7 +218,13 @@ impl Expr {
     /// Calls `f` for each expression it reads, in order.
     pub fn each_operand(&self, mut f: impl FnMut(ExprId)) {
         match self {
-            Expr::Const(_) | Expr::Param(_) | Expr::Load(..) | Expr::Uniform(_) | Expr::Coord { .. } | Expr::Row(_) => {}
+            Expr::Const(_)
+            | Expr::Param(_)
+            | Expr::Load(..)
+            | Expr::Uniform(_)
+            | Expr::Coord { .. }
+            | Expr::Row(_)
+            | Expr::RowPlace(_) => {}
             Expr::Unary(_, a) => f(*a),
             Expr::Binary(_, a, b) => {
                 f(*a);

@@ -4,7 +4,7 @@
 //!
 //! 1. `simplify` folds constants and exact identities, turns comparisons of ranks into masks of the
 //!    largest entries, and drops what no output needs. *The graph computes the same bits with less.*
-//! 2. `lower` turns ranks as numbers into calls and long lists into short ones. *Some loop or routine computes each
+//! 2. `lower` turns ranks of rows too long for a tile into calls and long lists into short ones. *Some loop or routine computes each
 //!    operation.*
 //! 3. `fuse` decides which passes over the tensors there are: a statistic directly before the first
 //!    tensor that needs it, statistics over the same entries together; `order` puts those that fill temporaries where few

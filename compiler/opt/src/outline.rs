@@ -63,8 +63,16 @@ pub(crate) struct Phase {
     /// Indices into [`Outlined::operands`].
     pub operands: Vec<u32>,
     pub call: Call,
-    /// None for a reduction.
-    pub select: Option<Vec<Pick>>,
+    pub finds: Finds,
+}
+
+/// What a phase finds in each row.
+#[derive(Debug)]
+pub(crate) enum Finds {
+    Reductions(Vec<ReduceFn>),
+    Picks(Vec<Pick>),
+    /// By the keys of each store.
+    Places,
 }
 
 /// A selection within each row.
@@ -167,29 +175,11 @@ pub(crate) fn outline(graph: &Graph, cluster: &Cluster, role: Role, kernels: &mu
     let phases = (0..count)
         .map(|phase| {
             let stats: Vec<usize> = (0..places.len()).filter(|s| places[*s].phase == phase).collect();
-            let mut roots: Vec<ExprId> = stats.iter().map(|s| cluster.row_stats[*s].input).collect();
-            let mut functions = Vec::new();
-            let mut selections = Vec::new();
-            // Selections among the same keys share one store of them.
-            let mut keys: Vec<ExprId> = Vec::new();
-            for stat in &stats {
-                let input = cluster.row_stats[*stat].input;
-                match cluster.row_stats[*stat].kind {
-                    RowKind::Reduce(f) => functions.push(f),
-                    RowKind::Select { k, at_least_one } => {
-                        let store = keys.iter().position(|x| *x == input).unwrap_or(keys.len());
-                        if store == keys.len() {
-                            keys.push(input);
-                        }
-                        selections.push(Pick { store: store as u32, k, at_least_one });
-                    }
-                }
-            }
-            if !selections.is_empty() {
-                roots = keys;
-            }
-            let (role, stem) =
-                if selections.is_empty() { (Role::Reduce(&functions), "row_reduce") } else { (Role::Keys, "row_keys") };
+            let (roots, finds) = wanted(cluster, &stats);
+            let (role, stem) = match &finds {
+                Finds::Reductions(functions) => (Role::Reduce(functions), "row_reduce"),
+                Finds::Picks(_) | Finds::Places => (Role::Keys, "row_keys"),
+            };
             let (kernel, reads, call) = writer(stem).write(&roots, role);
             let place = |r: Reads| match operands.iter().position(|o| *o == r) {
                 Some(i) => i as u32,
@@ -199,8 +189,7 @@ pub(crate) fn outline(graph: &Graph, cluster: &Cluster, role: Role, kernels: &mu
                 }
             };
             let operands = reads.into_iter().map(place).collect();
-            let select = (!selections.is_empty()).then_some(selections);
-            Phase { kernel: kernels.intern(kernel), operands, call, select }
+            Phase { kernel: kernels.intern(kernel), operands, call, finds }
         })
         .collect();
     Outlined {
@@ -215,18 +204,53 @@ pub(crate) fn outline(graph: &Graph, cluster: &Cluster, role: Role, kernels: &mu
     }
 }
 
+/// What a phase that finds these statistics, all of one kind, computes, and what it makes of that.
+fn wanted(cluster: &Cluster, stats: &[usize]) -> (Vec<ExprId>, Finds) {
+    let mut roots: Vec<ExprId> = Vec::new();
+    let mut functions = Vec::new();
+    let mut picks = Vec::new();
+    for stat in stats.iter().map(|s| &cluster.row_stats[*s]) {
+        match stat.kind {
+            RowKind::Reduce(f) => functions.push(f),
+            RowKind::Rank => {}
+            RowKind::Select { k, at_least_one } => {
+                // Selections among the same keys share one store of them.
+                let store = roots.iter().position(|r| *r == stat.input).unwrap_or(roots.len());
+                picks.push(Pick { store: store as u32, k, at_least_one });
+                if store < roots.len() {
+                    continue;
+                }
+            }
+        }
+        roots.push(stat.input);
+    }
+    let finds = match (functions.is_empty(), picks.is_empty()) {
+        (false, _) => Finds::Reductions(functions),
+        (_, false) => Finds::Picks(picks),
+        _ => Finds::Places,
+    };
+    (roots, finds)
+}
+
 /// Where a row statistic is found.
 #[derive(Clone, Copy, Debug)]
 struct PhasePlace {
     phase: u32,
-    /// Of its phase's reductions or selections.
+    /// Of its phase's reductions, selections or stores.
     index: u32,
 }
 
 /// Row statistics of one level and kind are one phase; phases go by level.
 fn phase_places(cluster: &Cluster) -> Vec<PhasePlace> {
-    let kind = |s: usize| (cluster.row_levels[s], matches!(cluster.row_stats[s].kind, RowKind::Select { .. }));
-    let mut kinds: Vec<(u32, bool)> = (0..cluster.row_stats.len()).map(kind).collect();
+    let kind = |s: usize| {
+        let order = match cluster.row_stats[s].kind {
+            RowKind::Reduce(_) => 0,
+            RowKind::Select { .. } => 1,
+            RowKind::Rank => 2,
+        };
+        (cluster.row_levels[s], order)
+    };
+    let mut kinds: Vec<(u32, u32)> = (0..cluster.row_stats.len()).map(kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let mut used = vec![0; kinds.len()];
@@ -291,6 +315,7 @@ struct Value {
 enum Leaf {
     Load(Tensor, ViewId),
     Row(u32, u32),
+    Place(u32, u32),
     Param(Param),
     Const(u32),
     Uniform(RandomKey),
@@ -343,6 +368,7 @@ impl Writer<'_> {
                 self.operand(dtype, |cols| access(tensor, &view, cols))
             }
             Leaf::Row(phase, value) => self.operand(DType::F32, |_| (Reads::Row { phase, value }, Access::PerRow)),
+            Leaf::Place(phase, value) => self.operand(DType::F32, |_| (Reads::Row { phase, value }, Access::Dense)),
             Leaf::Param(p) => Inst::Param(numbered(&mut self.call.params, p)),
             Leaf::Const(bits) => Inst::Const(f32::from_bits(bits)),
             Leaf::Uniform(key) => Inst::Uniform(numbered(&mut self.call.keys, key)),
@@ -398,10 +424,14 @@ impl Writer<'_> {
             Expr::Row(stat) => {
                 let place = self.places[stat as usize];
                 let value = match self.cluster.row_stats[stat as usize].kind {
-                    RowKind::Reduce(_) => place.index,
+                    RowKind::Reduce(_) | RowKind::Rank => place.index,
                     RowKind::Select { .. } => 2 * place.index,
                 };
                 number(self.leaf(Leaf::Row(place.phase, value)))
+            }
+            Expr::RowPlace(stat) => {
+                let place = self.places[stat as usize];
+                number(self.leaf(Leaf::Place(place.phase, place.index)))
             }
             Expr::RowChosen { stat, key } => {
                 let place = self.places[stat as usize];

@@ -99,6 +99,7 @@ impl Printer<'_> {
                     format!("chosen by %{} {} at {at}", mask.0, key.0)
                 }
                 Expr::Row(stat) => format!("row {stat}"),
+                Expr::RowPlace(stat) => format!("place by row {stat}"),
                 Expr::RowChosen { stat, key } => format!("chosen by row {stat} {}", key.0),
             };
             let _ = writeln!(self.out, "    {i} = {text}");
@@ -106,6 +107,7 @@ impl Printer<'_> {
         for (i, stat) in c.row_stats.iter().enumerate() {
             let what = match stat.kind {
                 RowKind::Reduce(f) => format!("{f:?}").to_lowercase(),
+                RowKind::Rank => "the places".to_owned(),
                 RowKind::Select { k, .. } => format!("the %{} largest", k.0),
             };
             let _ = writeln!(self.out, "    row {i} = {what} of {}", stat.input.0);

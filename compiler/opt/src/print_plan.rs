@@ -114,6 +114,7 @@ fn of_loop(plan: &Plan, l: &Loop) -> String {
         let what = match &phase.kind {
             RowPhaseKind::Reduce => "reducing".to_owned(),
             RowPhaseKind::Select { picks } => format!("selecting {}", counted(picks.len(), "key")),
+            RowPhaseKind::Rank => "ranking".to_owned(),
         };
         let _ = write!(text, " after {what} rows by {}", name(phase.kernel));
     }

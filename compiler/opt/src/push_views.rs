@@ -285,7 +285,17 @@ impl Pusher<'_> {
                 Some(key) => Some(self.chosen(node, key, view)?),
                 None => None,
             },
-            Op::Rank { .. } => unreachable!("ranks as numbers are calls after `lower`"),
+            Op::Rank { input, .. } => {
+                self.check_rows(node, *input, view)?;
+                self.check_once(node, *input, view)?;
+                match self.get(*input, view) {
+                    Some(key) => {
+                        let stat = self.row_stat(*input, RowKind::Rank, key)?;
+                        Some(self.b.expr(Expr::RowPlace(stat)))
+                    }
+                    None => None,
+                }
+            }
             Op::Slice { input, start } => {
                 let steps = strides(graph.shape(*input));
                 let offset = start.iter().zip(&steps).map(|(c, s)| c * s).sum();
@@ -516,6 +526,15 @@ impl Pusher<'_> {
                 Ok(())
             }
             _ => Err(self.rows_apart(node, keep)),
+        }
+    }
+
+    /// Holds that the loop goes along each row of `node`, the places in the rows of `input`, only once: they are not found anew
+    /// for each repetition.
+    fn check_once(&self, node: NodeId, input: NodeId, view: ViewId) -> Result<(), Stop> {
+        match self.b.cluster.view(view).dims.iter().all(|d| d.0 == 1 || d.1 != 0) {
+            true => Ok(()),
+            false => Err(self.rows_apart(node, [Kept(node), Kept(input)])),
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::cluster::{Kept, Param, Tensor};
 use crate::fuse::{Dispatch, Goal, Group, Part, Place};
 use crate::idle::Idle;
-use crate::outline::{Call, Kernels, Outlined, Reads, Role, outline};
+use crate::outline::{Call, Finds, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
     Access, BinaryFn, Constraint, Cut, Loop, Operand, Origin, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind,
     RowPick, ScalarId, ScalarOp, Selection, Sink, StatId, Step, Target, Temp, View,
@@ -176,9 +176,10 @@ impl Scheduler<'_> {
 
     fn phase(&mut self, p: &crate::outline::Phase) -> RowPhase {
         let Loop { params, keys, .. } = self.call(&p.call, 0);
-        let kind = match &p.select {
-            None => RowPhaseKind::Reduce,
-            Some(picks) => RowPhaseKind::Select {
+        let kind = match &p.finds {
+            Finds::Reductions(_) => RowPhaseKind::Reduce,
+            Finds::Places => RowPhaseKind::Rank,
+            Finds::Picks(picks) => RowPhaseKind::Select {
                 picks: picks.iter().map(|p| RowPick { store: p.store, k: self.count(p.k, p.at_least_one) }).collect(),
             },
         };

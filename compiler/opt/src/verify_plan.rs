@@ -246,10 +246,7 @@ impl Verifier<'_> {
                 Operand::PerRow(read) => self.read(read, l.rows),
                 Operand::PerCol(read) => self.read(read, l.cols),
                 Operand::RowValue { phase, value } => {
-                    let values = l.phases.get(*phase as usize).and_then(|p| match &p.kind {
-                        RowPhaseKind::Reduce => self.kernel(p.kernel).map(|k| k.reductions.len()),
-                        RowPhaseKind::Select { picks } => Some(2 * picks.len()),
-                    });
+                    let values = l.phases.get(*phase as usize).and_then(|p| self.kernel(p.kernel).map(|k| p.kind.values(k)));
                     self.hold(
                         values.is_some_and(|n| (*value as usize) < n),
                         &format!("operand {i} is a row value that is not there"),
@@ -273,6 +270,11 @@ impl Verifier<'_> {
                 let later = matches!(l.operands.get(*o as usize), Some(Operand::RowValue { phase, .. }) if *phase as usize >= n);
                 self.hold(!later, "a phase uses a value of its own or of a later one");
             }
+            let stores_keys = !matches!(phase.kind, RowPhaseKind::Reduce);
+            let fits = self
+                .kernel(phase.kernel)
+                .is_none_or(|k| k.reductions.is_empty() == stores_keys && k.stores.is_empty() != stores_keys);
+            self.hold(fits, "the kernel of a phase does not give what the phase makes something of");
             if let RowPhaseKind::Select { picks } = &phase.kind {
                 picks.iter().for_each(|p| self.scalar(p.k, step, ready));
                 let stores = self.kernel(phase.kernel).map_or(0, |k| k.stores.len());
@@ -295,7 +297,11 @@ impl Verifier<'_> {
             let fits = match l.operands.get(*o as usize) {
                 Some(Operand::Dense(r)) => *access == Access::Dense && self.stored(r) == Some(*dtype),
                 Some(Operand::PerCol(r)) => *access == Access::PerCol && self.stored(r) == Some(*dtype),
-                Some(Operand::PerRow(_) | Operand::RowValue { .. }) => *access == Access::PerRow,
+                Some(Operand::PerRow(_)) => *access == Access::PerRow,
+                // Whether there is such a phase is asked elsewhere.
+                Some(Operand::RowValue { phase, .. }) => {
+                    *dtype == DType::F32 && l.phases.get(*phase as usize).is_none_or(|p| *access == p.kind.access())
+                }
                 None => false,
             };
             self.hold(fits, "an operand is not what its kernel wants");

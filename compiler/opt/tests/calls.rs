@@ -203,7 +203,7 @@ fn a_turn_stands_idle_where_nobody_looks_at_it() {
 }
 
 #[test]
-fn ranks_of_a_large_tensor_are_found_and_used_a_few_rows_at_a_time() {
+fn ranks_of_rows_are_found_where_the_rows_pass_by() {
     let mut b = Build::default();
     let shape = [4096, 2048];
     let (x, y) = (b.load(0, "x", &shape), b.load(1, "y", &shape));
@@ -211,7 +211,38 @@ fn ranks_of_a_large_tensor_are_found_and_used_a_few_rows_at_a_time() {
     let rank = b.rank(Over::Rows, change);
     let out = b.bin(BinaryFn::Mul, rank, x);
     b.save("w", out);
+    assert_eq!(steps(&common::compile(&b.graph).plan), "mm");
+}
+
+#[test]
+fn ranks_that_leave_their_rows_are_kept_a_few_rows_at_a_time() {
+    let mut b = Build::default();
+    let (x, y) = (b.load(0, "x", &[4096, 2048]), b.load(1, "y", &[2048, 4096]));
+    let rank = b.rank(Over::Rows, x);
+    let turned = b.transpose(rank);
+    let out = b.bin(BinaryFn::Mul, turned, y);
+    b.save("w", out);
     let compiled = common::compile(&b.graph);
-    assert_eq!(steps(&compiled.plan), "MkmMkm");
+    assert_eq!(steps(&compiled.plan), "MmMm");
     assert!(compiled.plan.temps.iter().all(|t| t.shape[..] == [2048, 2048]));
+}
+
+#[test]
+fn ranks_of_a_row_too_long_for_a_tile_are_a_call() {
+    let mut b = Build::default();
+    let x = b.load(0, "x", &[2, 40_000]);
+    let rank = b.rank(Over::Rows, x);
+    let out = b.bin(BinaryFn::Mul, rank, x);
+    b.save("w", out);
+    assert_eq!(steps(&common::compile(&b.graph).plan), "Ckm");
+}
+
+#[test]
+fn a_row_that_many_rows_share_is_ranked_once() {
+    let mut b = Build::default();
+    let (x, v) = (b.load(0, "x", &[300, 50]), b.load(1, "v", &[1, 50]));
+    let rank = b.rank(Over::All, v);
+    let out = b.bin(BinaryFn::Mul, rank, x);
+    b.save("w", out);
+    assert_eq!(steps(&check(&b.graph).plan), "Mm");
 }

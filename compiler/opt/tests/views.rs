@@ -172,8 +172,28 @@ fn ranks_are_numbers() {
             let rank = b.rank(over, x);
             b.bin(BinaryFn::Mul, rank, x)
         });
-        assert_eq!(made, 2);
+        assert_eq!(made, 0);
     }
+    // With other statistics of the same rows and of the ranks; of what a statistic of the rows was taken from.
+    let made = temps(|b| {
+        let x = b.load(0, "w", &[6, 8]);
+        let sum = b.reduce(ReduceFn::Sum, Over::Rows, x);
+        let apart = b.bin(BinaryFn::Sub, x, sum);
+        let (first, second) = (b.rank(Over::Rows, apart), b.rank(Over::Rows, x));
+        let product = b.bin(BinaryFn::Mul, first, second);
+        let most = b.reduce(ReduceFn::Max, Over::Rows, product);
+        let third = b.rank(Over::Rows, product);
+        let parts = b.bin(BinaryFn::Div, third, most);
+        b.bin(BinaryFn::Add, parts, x)
+    });
+    assert_eq!(made, 0);
+    // Over all of a matrix and over its rows: one of the two loops.
+    let made = temps(|b| {
+        let x = b.load(0, "w", &[6, 8]);
+        let (rows, all) = (b.rank(Over::Rows, x), b.rank(Over::All, x));
+        b.bin(BinaryFn::Mul, rows, all)
+    });
+    assert_eq!(made, 1);
 }
 
 #[test]

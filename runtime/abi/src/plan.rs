@@ -294,7 +294,7 @@ pub struct Loop {
     pub cuts: Vec<Cut>,
     /// Added to the flat index: the place of this part in a vector that spans tensors.
     pub first: u64,
-    /// Statistics of each row, found while the row is in memory, in order.
+    /// Statistics of each row and places in it, found while the row is in memory, in order.
     pub phases: Vec<RowPhase>,
 }
 
@@ -315,7 +315,7 @@ pub enum Operand {
     PerRow(Read),
     /// `cols` entries.
     PerCol(Read),
-    /// The value that an earlier phase found for each row.
+    /// A value that an earlier phase found, for each row or each entry: see [`RowPhaseKind::access`].
     RowValue { phase: u32, value: u32 },
 }
 
@@ -344,6 +344,28 @@ pub enum RowPhaseKind {
     /// The kernel stores f32 keys. Values `2 j` and `2 j + 1` of a row are threshold and cut (a column) of
     /// the j-th pick, as in [`Selection`].
     Select { picks: Vec<RowPick> },
+    /// The kernel stores f32 keys. Value `j` of each entry is its place in its row by the keys of the j-th store, from 0: the
+    /// largest comes first, NaN counting as the largest, and of equal ones the first.
+    Rank,
+}
+
+impl RowPhaseKind {
+    /// How many values a phase with this kernel finds.
+    pub fn values(&self, kernel: &KernelInfo) -> usize {
+        match self {
+            RowPhaseKind::Reduce => kernel.reductions.len(),
+            RowPhaseKind::Select { picks } => 2 * picks.len(),
+            RowPhaseKind::Rank => kernel.stores.len(),
+        }
+    }
+
+    /// How later kernels see the values, which are f32.
+    pub fn access(&self) -> Access {
+        match self {
+            RowPhaseKind::Reduce | RowPhaseKind::Select { .. } => Access::PerRow,
+            RowPhaseKind::Rank => Access::Dense,
+        }
+    }
 }
 
 /// The `k`-th largest of each row of the keys in a store; several picks may share the keys.

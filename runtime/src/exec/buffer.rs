@@ -55,6 +55,14 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) }
     }
 
+    /// As [`Buffer::keys`], to be put in their place.
+    pub fn keys_mut(&mut self, at: usize, len: usize) -> &mut [u32] {
+        let bytes = self.bytes_mut(at, len * 4);
+        assert!(bytes.as_ptr().cast::<u32>().is_aligned(), "aligned");
+        // SAFETY: as in `floats_mut`; any bits are a u32.
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) }
+    }
+
     /// The keys that [`crate::select::to_keys`] made of the numbers at the byte `at`.
     pub fn keys(&self, at: usize, len: usize) -> &[u32] {
         let bytes = self.bytes(at, len * 4);

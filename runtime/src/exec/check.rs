@@ -165,6 +165,7 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
                     return Err(format!("a phase picks from keys that kernel `{}` does not store", info.symbol));
                 }
             }
+            RowPhaseKind::Rank => check_keys(&info.stores, info.stores.len(), &info.symbol)?,
             RowPhaseKind::Reduce if !info.stores.is_empty() => {
                 return Err(format!("kernel `{}` stores where it reduces", info.symbol));
             }
@@ -193,11 +194,8 @@ fn check_loop(plan: &Plan, inputs: &Inputs, body: &Loop) -> Result<(), String> {
             Operand::PerCol(read) => (read, Access::PerCol, body.cols),
             Operand::RowValue { phase, value } => {
                 let phase = body.phases.get(*phase as usize).ok_or("a phase out of range")?;
-                let values = match &phase.kind {
-                    RowPhaseKind::Reduce => plan.kernels[phase.kernel as usize].reductions.len(),
-                    RowPhaseKind::Select { picks } => 2 * picks.len(),
-                };
-                if access != Access::PerRow || *value as usize >= values {
+                let values = phase.kind.values(&plan.kernels[phase.kernel as usize]);
+                if (dtype, access) != (DType::F32, phase.kind.access()) || *value as usize >= values {
                     return Err(format!("kernel `{symbol}` does not take the row value it is given"));
                 }
                 continue;

@@ -48,12 +48,20 @@ pub(crate) struct Phase<'p> {
     pub info: &'p KernelInfo,
     pub operands: &'p [u32],
     pub arguments: Arguments,
-    /// The store with the keys and the entries to select, of each pick.
-    pub picks: Option<Vec<(usize, u64)>>,
-    /// Where each value lies: f32, one a row.
+    pub finds: Finds,
+    /// Where each value lies: f32, one a row or one an entry.
     pub values: Vec<usize>,
     /// Bytes of an entry of each operand, 0 for those that are one a row.
     pub strides: Vec<Stride>,
+}
+
+/// What a phase makes of what its kernel gives.
+pub(crate) enum Finds {
+    Reductions,
+    /// The store with the keys and the entries to select, of each pick.
+    Picks(Vec<(usize, u64)>),
+    /// Of the keys of each store, which become places where they lie.
+    Places,
 }
 
 /// How an operand's address moves with the entry.
@@ -108,18 +116,20 @@ impl<'p> Launch<'p> {
         for phase in &body.phases {
             let Some(arguments) = Arguments::new(setup, &phase.params, &phase.keys, &[], scalars) else { return Ok(None) };
             let info = &plan.kernels[phase.kernel as usize];
-            let (picks, values) = match &phase.kind {
-                RowPhaseKind::Reduce => (None, info.reductions.len()),
+            let finds = match &phase.kind {
+                RowPhaseKind::Reduce => Finds::Reductions,
+                RowPhaseKind::Rank => Finds::Places,
                 RowPhaseKind::Select { picks } => {
                     let mut pick = |p: &RowPick| Some((p.store as usize, select::entries(scalars.value(p.k)?)));
                     let Some(found) = picks.iter().map(&mut pick).collect::<Option<Vec<_>>>() else { return Ok(None) };
-                    (Some(found), 2 * picks.len())
+                    Finds::Picks(found)
                 }
             };
-            let values = (0..values).map(|_| carve.take(4 * rows)).collect();
+            let each = if phase.kind.access() == Access::Dense { cols } else { 1 };
+            let values = (0..phase.kind.values(info)).map(|_| carve.take(4 * rows * each)).collect();
             let strides = phase.operands.iter().map(|o| Stride::of(kinds[*o as usize])).collect();
             let code = setup.kernels[phase.kernel as usize];
-            phases.push(Phase { code, info, operands: &phase.operands, arguments, picks, values, strides });
+            phases.push(Phase { code, info, operands: &phase.operands, arguments, finds, values, strides });
         }
         let places: Option<Vec<Place>> = body
             .operands

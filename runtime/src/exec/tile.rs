@@ -56,13 +56,16 @@ impl Need {
             need.per_entry += info.stores.iter().map(|d| d.size()).sum::<u64>();
         }
         for phase in &body.phases {
-            need.per_row += match &phase.kind {
-                RowPhaseKind::Reduce => 4 * kernels[phase.kernel as usize].reductions.len() as u64,
-                RowPhaseKind::Select { picks } => {
-                    need.per_key = need.per_key.max(4 * kernels[phase.kernel as usize].stores.len() as u64);
-                    8 * picks.len() as u64
-                }
-            };
+            let kernel = &kernels[phase.kernel as usize];
+            let values = 4 * phase.kind.values(kernel) as u64;
+            match phase.kind.access() {
+                // Keys become places where they lie.
+                Access::Dense => need.per_entry += values,
+                _ => need.per_row += values,
+            }
+            if let RowPhaseKind::Select { .. } = &phase.kind {
+                need.per_key = need.per_key.max(4 * kernel.stores.len() as u64);
+            }
         }
         need
     }

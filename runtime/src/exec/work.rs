@@ -3,7 +3,7 @@
 use super::{
     buffer::Buffer,
     inputs::Inputs,
-    launch::{Arguments, Launch, Place, Stride},
+    launch::{Arguments, Finds, Launch, Place, Stride},
     notes::Notes,
     tile::Tile,
 };
@@ -27,6 +27,7 @@ pub(crate) struct Bench {
     pub keys: Buffer,
     pub partials: Vec<f64>,
     pub select: select::Scratch,
+    pub places: select::place::Scratch,
     /// By pick of a phase.
     pub hints: Vec<select::Hint>,
     /// Keys inside brackets, by selection.
@@ -90,33 +91,48 @@ impl Bench {
         self.partials.clear();
         self.partials.resize(reductions * rows as usize, 0.0);
         let len = (rows * tile.cols) as usize;
-        // SAFETY: the launch carved room for `keys_at_once(cols)` keys of each store, and rows are taken
-        // so that they fit.
-        let stores: Vec<*mut u8> = (0..phase.info.stores.len()).map(|s| unsafe { base.add(launch.keys + s * 4 * len) }).collect();
+        let key_place = |store: usize| match phase.finds {
+            Finds::Places => phase.values[store] + 4 * entry as usize,
+            Finds::Picks(_) | Finds::Reductions => launch.keys + store * 4 * len,
+        };
+        // SAFETY: the launch carved room for `keys_at_once(cols)` keys of each store, and rows are taken so that they fit; and for
+        // as many places as the tile has entries, of which these are some.
+        let stores: Vec<*mut u8> = (0..phase.info.stores.len()).map(|s| unsafe { base.add(key_place(s)) }).collect();
         let first = launch.body.first + launch.tiling.first(tile) + entry;
         // SAFETY: operands and stores were carved for the tile's extent, of which this is a part, and
         // partials have one number per row and reduction. `check` compared the signature.
         unsafe { call(phase.code, &operands, &stores, &mut self.partials, &phase.arguments, first, rows, tile.cols) };
 
-        let Some(picks) = &phase.picks else {
-            for (v, at) in phase.values.iter().enumerate() {
-                for r in 0..rows as usize {
-                    let value = self.partials[r * reductions + v] as f32;
-                    self.tile.floats_mut(*at, tile.rows as usize)[row as usize + r] = value;
-                }
-            }
-            return;
-        };
         for store in 0..phase.info.stores.len() {
-            select::to_keys(self.tile.floats_mut(launch.keys + store * 4 * len, len));
+            select::to_keys(self.tile.floats_mut(key_place(store), len));
         }
+        let cols = (tile.cols as usize).max(1);
+        let picks = match &phase.finds {
+            Finds::Picks(picks) => picks,
+            Finds::Reductions => {
+                for (v, at) in phase.values.iter().enumerate() {
+                    for r in 0..rows as usize {
+                        let value = self.partials[r * reductions + v] as f32;
+                        self.tile.floats_mut(*at, tile.rows as usize)[row as usize + r] = value;
+                    }
+                }
+                return;
+            }
+            Finds::Places => {
+                for store in 0..phase.info.stores.len() {
+                    let rows = self.tile.keys_mut(key_place(store), len).chunks_exact_mut(cols);
+                    rows.for_each(|keys| select::place::places(keys, &mut self.places));
+                }
+                return;
+            }
+        };
         if self.hints.len() < picks.len() {
             self.hints.resize(picks.len(), select::Hint::default());
         }
         for (p, (store, k)) in picks.iter().enumerate() {
             let keys = self.tile.keys(launch.keys + store * 4 * len, len);
             let found: Vec<(f32, i64)> = keys
-                .chunks_exact((tile.cols as usize).max(1))
+                .chunks_exact(cols)
                 .map(|keys| select::threshold_and_cut_near(keys, *k, &mut self.select, &mut self.hints[p]))
                 .collect();
             for (r, (threshold, cut)) in found.into_iter().enumerate() {

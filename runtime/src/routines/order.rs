@@ -1,6 +1,12 @@
 //! Orders along the last axis. NaN counts as larger than any number, and the two zeros as equal.
 
 use super::{Array, Entry};
+use crate::select::place;
+
+/// The key of an entry of 32 bits. Numbers end below, so that NaN has the last key to itself.
+fn key<T: Entry>(x: &T) -> u32 {
+    u32::try_from(x.order()).unwrap_or(u32::MAX)
+}
 
 /// Finds the order of one row after the other, in the same memory.
 #[derive(Default)]
@@ -17,10 +23,8 @@ impl Sorter {
         self.indices.clear();
         if size_of::<T>() == 4 {
             let flip = if largest_first { u32::MAX } else { 0 };
-            // Numbers end below, so that NaN has the last key to itself.
-            let key = |x: &T| u32::try_from(x.order()).unwrap_or(u32::MAX) ^ flip;
             self.packed.clear();
-            self.packed.extend(row.iter().zip(0u64..).map(|(x, i)| u64::from(key(x)) << 32 | i));
+            self.packed.extend(row.iter().zip(0u64..).map(|(x, i)| u64::from(key(x) ^ flip) << 32 | i));
             self.packed.sort_unstable();
             self.indices.extend(self.packed.iter().map(|p| *p as u32));
         } else {
@@ -59,6 +63,17 @@ pub(super) fn sort_index<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec
 /// The place of each entry in its row's order.
 pub(super) fn rank<T: Entry>(x: &Array<'_, T>, largest_first: bool) -> Vec<T> {
     let mut out = Vec::with_capacity(x.entries.len());
+    if size_of::<T>() == 4 {
+        // As tiles rank their rows, with the same places.
+        let (mut keys, mut scratch) = (Vec::new(), place::Scratch::default());
+        for row in x.rows() {
+            keys.clear();
+            keys.extend(row.iter().map(|x| key(x) ^ if largest_first { 0 } else { u32::MAX }));
+            place::places(&mut keys, &mut scratch);
+            out.extend(keys.iter().map(|place| T::from_f64(f32::from_bits(*place).into())));
+        }
+        return out;
+    }
     let mut sorter = Sorter::default();
     for row in x.rows() {
         let start = out.len();

@@ -6,6 +6,7 @@
 //! what is left. The result is exact whatever the sample says. Where keys do not fit into memory,
 //! `exec::select` makes the same passes over tiles.
 
+pub mod place;
 pub mod scan;
 
 use scan::Bracket;

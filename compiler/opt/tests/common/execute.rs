@@ -152,6 +152,17 @@ impl Executor<'_> {
                         found.push((0..l.rows as usize).map(|r| got.partials[r * n + k] as f32).collect());
                     }
                 }
+                RowPhaseKind::Rank => {
+                    for store in &got.stores {
+                        let places = store.chunks(l.cols as usize).flat_map(|row| {
+                            let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+                            let mut places = vec![0.0; row.len()];
+                            downwards(&row).into_iter().zip(0u16..).for_each(|(i, place)| places[i] = f32::from(place));
+                            places
+                        });
+                        found.push(places.collect());
+                    }
+                }
                 RowPhaseKind::Select { picks } => {
                     for pick in picks {
                         let keys: Vec<f64> = got.stores[pick.store as usize].iter().map(|x| f64::from(*x)).collect();
