@@ -149,7 +149,14 @@ fn rewrite(g: &mut Graph, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
             }
             false => g.add(Op::TopMask { input, k, over: widest(over, &shape) }, shape, span),
         },
-        Op::Rank { input, over } => g.add(Op::Rank { input, over: widest(over, &shape) }, shape, span),
+        Op::Rank { input, over } => match lone(over, &shape) {
+            // The only entry is the first, everywhere.
+            true => {
+                let zero = g.constant(0.0, span);
+                g.add(Op::Binary(BinaryFn::Add, zero, zero), shape, span)
+            }
+            false => g.add(Op::Rank { input, over: widest(over, &shape) }, shape, span),
+        },
         Op::Slice { input, .. } if same(g, input) => input,
         Op::Reshape { input } if same(g, input) => input,
         Op::Reshape { input } => match g.node(input).op {
@@ -317,6 +324,12 @@ mod tests {
             simplified(text, 5),
             "%0 = load 0 : [2, 3]\n%1 = const 2.0 : []\n%2 = topmask rows %0 %1 : [2, 3]\n%3 = not %2 : [2, 3]\n%4 = and %2 %3 : [2, 3]"
         );
+    }
+
+    #[test]
+    fn an_entry_alone_in_its_row_is_the_first() {
+        let text = "%0 = load 0 : [2, 3]\n%1 = reshape %0 : [6, 1]\n%2 = rank rows %1 : [6, 1]";
+        assert_eq!(simplified(text, 2), "%0 = const 0.0 : []\n%1 = add %0 %0 : [6, 1]");
     }
 
     #[test]
