@@ -346,6 +346,7 @@ impl Finder<'_> {
             self.keys(made, keys);
             match kind {
                 RowPhaseKind::Reduce => made.text("reduce"),
+                RowPhaseKind::Rank => made.text("rank"),
                 RowPhaseKind::Select { picks } => {
                     made.text("select");
                     for RowPick { store, k } in picks {
