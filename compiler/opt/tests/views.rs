@@ -380,7 +380,8 @@ fn random_graphs_give_what_they_mean() {
             Err(_) => panic!("seed {seed}\n{}", merge_ir::tir::print(&graph)),
         }
     }
-    assert!(kept > 300, "only {kept} needed memory");
+    // Ranks need none.
+    assert!(kept > 150, "only {kept} needed memory");
 }
 
 struct Rng(u64);
