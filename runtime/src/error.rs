@@ -32,6 +32,8 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub kind: Kind,
+    /// What a page of `docs/errors` is about, where there is one.
+    pub code: Option<&'static str>,
     pub message: String,
     /// What to do.
     pub help: Option<String>,
@@ -40,7 +42,7 @@ pub struct Error {
 impl Error {
     /// An error of the given kind, without help.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), help: None }
+        Error { kind, code: None, message: message.into(), help: None }
     }
 
     /// Files, disk, memory.
@@ -108,6 +110,18 @@ impl Error {
         self
     }
 
+    /// The same error under a code.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Error {
+        self.code = Some(code);
+        self
+    }
+
+    /// `error`, with the code in brackets if there is one: what stands before the message.
+    pub fn head(&self) -> String {
+        self.code.map_or("error".into(), |code| format!("error[{code}]"))
+    }
+
     /// The exit code of a command that ends with this error.
     pub const fn exit_code(&self) -> u8 {
         self.kind.exit_code()
@@ -150,6 +164,8 @@ mod tests {
         assert_eq!(Error::usage("x").exit_code(), 2);
         assert_eq!(Error::world("x").exit_code(), 3);
         assert_eq!(Error::interrupted().exit_code(), 3);
+        assert_eq!(Error::recipe("x").head(), "error");
+        assert_eq!(Error::recipe("x").with_code("E6004").head(), "error[E6004]");
     }
 
     #[test]

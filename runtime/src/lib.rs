@@ -11,6 +11,7 @@
 //! Deliberately not here: anything of the language. The runtime knows plans, not recipes.
 
 pub mod checkpoint;
+pub mod codes;
 mod config;
 pub mod error;
 mod exec;

@@ -40,7 +40,7 @@ pub unsafe extern "C" fn merge_main(
     match done {
         Ok(Ok(())) => FINE,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            eprintln!("{}: {error}", error.head());
             c_int::from(error.exit_code())
         }
         // The panic printed itself; it must not unwind into C.

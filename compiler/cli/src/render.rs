@@ -179,6 +179,6 @@ pub fn error(error: &Error) -> u8 {
     if drawn.is_err() {
         text.clone_from(&error.message);
     }
-    eprintln!("error: {}", text.trim());
+    eprintln!("{}: {}", error.head(), text.trim());
     error.kind.exit_code()
 }

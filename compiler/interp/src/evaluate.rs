@@ -144,7 +144,7 @@ impl<'a> Interpreter<'a> {
         let arrays: Vec<Array<f64>> = shapes.zip(&entries).map(|(shape, entries)| Array { shape, entries }).collect();
         let fault = |f: Fault| {
             let place = self.graph.places.get(&id).map_or(String::new(), |p| format!(" at {p}"));
-            format!("`{}`{place} {}; {}", routine.name(), f.what, f.help)
+            format!("{}: `{}`{place} {}; {}", f.code, routine.name(), f.what, f.help)
         };
         Ok(routines::run(routine, &arrays, self.seed).map_err(fault)?.results.swap_remove(result as usize))
     }

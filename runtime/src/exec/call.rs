@@ -53,7 +53,7 @@ impl<'p> CallJob<'p> {
                 None => String::new(),
             };
             let error = Error::recipe(format!("{}: `{}` {}{of}", self.place, self.routine.name(), fault.what));
-            error.with_help(fault.help)
+            error.with_code(fault.code).with_help(fault.help)
         })?;
         world.totals.notes.add(self.place, self.routine, &inputs, &outcome);
         let wanted = self.results.iter().zip(outcome.results).filter_map(|(temp, entries)| Some(((*temp)?, entries)));

@@ -1,6 +1,7 @@
 //! Decompositions of matrices and systems of equations: entries to f64 and back, and what to say where there is none.
 
 use super::{Array, Entry, Fault, Outcome, finite};
+use crate::codes;
 use merge_linalg::{Matrix, Trouble};
 
 /// The nearest matrix of a rank: `u`, `s`, `v`, and the relative norm of the rest if the rank is not full.
@@ -52,8 +53,11 @@ fn entries<T: Entry>(all: &[f64]) -> Vec<T> {
 
 fn fault(trouble: Trouble) -> Fault {
     match trouble {
-        Trouble::Stuck => Fault::new("did not converge for this matrix", "scale the matrix so that its entries are near 1"),
+        Trouble::Stuck => {
+            Fault::new(codes::NO_RESULT, "did not converge for this matrix", "scale the matrix so that its entries are near 1")
+        }
         Trouble::Singular => Fault::new(
+            codes::SINGULAR,
             "is given a matrix that is singular to working precision",
             "add a little to its diagonal, or lower the weight of what is off the diagonal",
         ),

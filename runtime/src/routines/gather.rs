@@ -1,6 +1,7 @@
 //! Slices taken from places and put to places.
 
 use super::{Array, Entry, Fault};
+use crate::codes;
 
 /// Entries before, along and after an axis: `[outer, len, inner]`.
 fn around(shape: &[u64], axis: u32) -> (usize, usize, usize) {
@@ -16,6 +17,7 @@ fn place<T: Entry>(x: T, len: usize) -> Result<usize, Fault> {
         return Ok(at as usize);
     }
     Err(Fault::new(
+        codes::NO_SUCH_PLACE,
         format!("is given the place {at}, and there are {len}, counted from 0"),
         "take places from `sort_index`, `indices`, `assignment` or `permutation`, or round and clamp them",
     ))
@@ -51,7 +53,8 @@ pub(super) fn scatter<T: Entry>(x: &Array<'_, T>, at: &Array<'_, T>, axis: u32, 
     let mut taken = vec![false; len];
     for p in &places {
         if std::mem::replace(&mut taken[*p], true) {
-            return Err(Fault::new(format!("is given the place {p} twice"), "give each slice a place of its own"));
+            let what = format!("is given the place {p} twice");
+            return Err(Fault::new(codes::PLACE_TWICE, what, "give each slice a place of its own"));
         }
     }
     let mut out = vec![T::default(); outer * len * inner];
@@ -72,6 +75,7 @@ pub(super) fn indices<T: Entry>(x: &Array<'_, T>, count: u64) -> Result<Vec<T>, 
         return Ok(found);
     }
     Err(Fault::new(
+        codes::COUNTS_DIFFER,
         format!("is to find {count} entries that are not 0, and there are {}", found.len()),
         "the count must be that of the mask; `rank(x, largest_first: true) < n` holds at exactly `n` places",
     ))
@@ -83,6 +87,7 @@ pub(super) fn unpack<T: Entry>(mask: &Array<'_, T>, values: &Array<'_, T>) -> Re
     let wanted = mask.entries.iter().filter(|m| **m != zero).count();
     if wanted != values.entries.len() {
         return Err(Fault::new(
+            codes::COUNTS_DIFFER,
             format!("is given {} values for {wanted} places of the mask", values.entries.len()),
             "the values must come from the same mask that they are unpacked by",
         ));

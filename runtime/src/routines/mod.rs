@@ -17,7 +17,7 @@ mod shuffle;
 #[cfg(test)]
 mod tests;
 
-use crate::rng;
+use crate::{codes, rng};
 use merge_abi::Routine;
 pub(crate) use product::Part;
 
@@ -41,6 +41,8 @@ pub struct Outcome<T> {
 /// Why a routine has no result for these entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// One of [`crate::codes`].
+    pub code: &'static str,
     /// The end of a sentence that begins with the routine: `takes finite numbers, and 3 are not`.
     pub what: String,
     /// What to do about it.
@@ -48,8 +50,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(what: impl Into<String>, help: impl Into<String>) -> Fault {
-        Fault { what: what.into(), help: help.into() }
+    fn new(code: &'static str, what: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { code, what: what.into(), help: help.into() }
     }
 }
 
@@ -118,6 +120,7 @@ fn countable<T>(routine: &Routine, inputs: &[Array<'_, T>]) -> Result<(), Fault>
         return Ok(());
     }
     Err(Fault::new(
+        codes::NO_SUCH_PLACE,
         format!("counts {count} places, and indices are exact up to 2^24 = 16777216"),
         "work on rows or blocks of the tensor instead of all of it",
     ))
@@ -131,6 +134,7 @@ fn finite<T: Entry>(x: &Array<'_, T>) -> Result<(), Fault> {
     }
     let (entries, are) = if odd == 1 { ("entry", "is") } else { ("entries", "are") };
     Err(Fault::new(
+        codes::NO_RESULT,
         format!("takes finite numbers, and {odd} {entries} of its input {are} NaN or infinite"),
         "look for them in the input checkpoints, or for a division by 0 or a logarithm before it, and replace them with `where`",
     ))
