@@ -144,6 +144,7 @@ pub fn write_backbone(folder: &Path) {
 /// (as `base`, with a wider mlp), the statistics file `stats`, and adapters.
 pub fn write_stand_ins(folder: &Path) {
     write_stand_in_adapters(folder);
+    std::fs::create_dir_all(folder.join("empty")).expect("the folder is writable");
     for (seed, name) in ["base", "math", "code", "wide", "stats"].into_iter().enumerate() {
         let mut random = Random::new(seed as u64 + 1);
         let wide = if name == "wide" { 24 } else { 16 };

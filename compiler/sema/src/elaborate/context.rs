@@ -214,6 +214,16 @@ impl<'p> Cx<'p> {
         if text.is_empty() || text.len() > 40 || text.contains('\n') { "this".into() } else { format!("`{text}`") }
     }
 
+    /// The text of an argument, ready to be indexed, where it may be a model that a function is applied to name by name: in the
+    /// recipe itself, and not under a rule that gave a tensor a name.
+    pub fn model_at(&self, span: Span) -> Option<String> {
+        let text = self.text(span);
+        if self.tensor.is_none() || self.calls.is_some() || text.is_empty() || text.len() > 40 || text.contains('\n') {
+            return None;
+        }
+        Some(if text.contains(' ') && !text.ends_with(')') { format!("({text})") } else { text.to_string() })
+    }
+
     /// The function under `id`.
     pub(super) fn function(&self, id: FnId) -> &'p crate::hir::Fn {
         &self.program.fns[id.0 as usize]

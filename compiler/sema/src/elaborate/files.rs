@@ -108,8 +108,17 @@ impl<'p> Cx<'p> {
             Ok(schema) => schema,
             Err(error) => {
                 let mut d = Diagnostic::new(codes::CANNOT_OPEN, error.message, span, "");
-                if let Some(help) = error.help {
-                    d = d.help(help);
+                // A folder without any tensors is told of by what a checkpoint has in it.
+                let of_checkpoints = |help: &String| help.contains("index.json");
+                match error.help {
+                    Some(help) if opening == Opening::Adapter && of_checkpoints(&help) => {
+                        d = d.help(format!("PEFT's folders hold `adapter_config.json` and `{ADAPTER}`"));
+                        d = d.help(
+                            "a file of kohya's scripts or LyCORIS is named itself: `adapter(\"lora.safetensors\", on: base)`",
+                        );
+                    }
+                    Some(help) => d = d.help(help),
+                    None => {}
                 }
                 return Err(self.report(d));
             }

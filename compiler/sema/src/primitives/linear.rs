@@ -225,7 +225,10 @@ pub fn matrix(cx: &mut Cx, who: &str, arg: &Argument) -> Result<(TensorVal, u64,
                     "`unfold(x, 0)` makes one of it, `reshape` any other",
                 ),
             };
-            let d = Diagnostic::new(codes::BAD_SHAPE, what, arg.span, format!("has {}", cx.show_shape(shape))).help(help);
+            let mut d = Diagnostic::new(codes::BAD_SHAPE, what, arg.span, format!("has {}", cx.show_shape(shape))).help(help);
+            if let Some(text) = cx.model_at(arg.span) {
+                d = d.help(format!("of a model, pick the matrices: `{text}[\"**.{{q_proj|v_proj}}.weight\"]`"));
+            }
             Err(cx.report(d))
         }
     }

@@ -110,9 +110,11 @@ impl Resolver<'_> {
                 continue;
             }
             if !self.body.used[id.0 as usize] && !local.name.starts_with('_') {
-                let d = Diagnostic::new(UNUSED, format!("nothing uses `{}`", local.name), local.span, "unused")
-                    .help("remove it, or let its name start with `_`")
-                    .fix(format!("call it `_{}`", local.name), local.span, format!("_{}", local.name));
+                let d = Diagnostic::new(UNUSED, format!("nothing uses `{}`", local.name), local.span, "unused").fix(
+                    format!("remove it, or call it `_{}`", local.name),
+                    local.span,
+                    format!("_{}", local.name),
+                );
                 self.report(d);
             }
         }
