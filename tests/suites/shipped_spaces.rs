@@ -1,10 +1,15 @@
-//! The spaces of `examples/spaces`: their sizes, candidates by name, and the parameters of candidates against counts made by hand.
+//! The spaces of `examples/spaces`: their sizes, candidates by name, and the parameters of networks against counts made by hand. Of spaces of
+//! merges, candidates are written and compared with what a few lines here say.
 //!
 //! A count here is written from the paper's formulas and the answers alone, never from what the compiler found.
 
 use merge_driver::{Analysis, Request, Undecided, space::Checks};
-use merge_tests::{Folder, root, write_backbone, write_stand_ins};
-use std::{collections::BTreeMap, path::PathBuf};
+use merge_runtime::{Options, progress::Silent};
+use merge_tests::{Folder, Tensor, read_model, root, write_backbone, write_stand_ins};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The answers of one candidate, by decision.
 struct Answers(BTreeMap<String, String>);
@@ -23,11 +28,13 @@ impl Answers {
     }
 }
 
+type Model = BTreeMap<String, Tensor>;
+
 /// A space in a folder of its own, with checkpoints beside it.
 struct Shipped {
     file: PathBuf,
     open: merge_driver::space::OpenRecipe,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Shipped {
@@ -43,16 +50,46 @@ impl Shipped {
             Err(analysis) => panic!("{name}: {}", said(&analysis)),
         };
         assert!(open.counted, "{name}: {:?}", open.notes);
-        // The page and the file's own comment tell the size.
-        let (size, page) = (open.count_text(), std::fs::read_to_string(root().join("docs/spaces.md")).unwrap());
-        let grouped = grouped(&size);
-        assert!(text.contains(&grouped), "{name}.merge does not say that there are {grouped} candidates");
-        assert!(page.contains(&format!("`{name}`")) && page.contains(&grouped), "docs/spaces.md lacks `{name}` with {grouped}");
-        Shipped { file, open, _folder: folder }
+        // The page and the file's own comment tell the size; real numbers have words of their own in each.
+        let page = std::fs::read_to_string(root().join("docs/spaces.md")).unwrap();
+        assert!(page.contains(&format!("| `{name}` |")), "docs/spaces.md lacks `{name}`");
+        if !open.size_text().contains("R^") {
+            let grouped = grouped(&open.count_text());
+            assert!(text.contains(&grouped), "{name}.merge does not say that there are {grouped} candidates");
+            assert!(
+                page.contains(&format!("| `{name}` | {grouped} |")),
+                "docs/spaces.md does not say that there are {grouped} of `{name}`"
+            );
+        }
+        Shipped { file, open, folder }
     }
 
     fn size(&self) -> String {
         self.open.count_text()
+    }
+
+    /// Some candidates, by their answers.
+    fn samples(&self, number: u32, seed: u64) -> Vec<Vec<(String, String)>> {
+        let answers = |c| self.open.to_choices(c).iter().map(|(k, v)| (k.clone(), text(v))).collect();
+        self.open.sample(number, seed, false).iter().map(answers).collect()
+    }
+
+    /// The model that a candidate is, written by the recipe that it freezes into.
+    fn written(&self, set: &[(String, String)]) -> Model {
+        let request = Request { file: self.file.clone(), set: set.to_vec(), undecided: Undecided::Refused, ..Request::default() };
+        let frozen = match merge_driver::freeze(&request).unwrap() {
+            Ok(text) => text,
+            Err(analysis) => panic!("{set:?}: {}", said(&analysis)),
+        };
+        let file = self.folder.write("frozen.merge", &frozen);
+        let analysis = merge_driver::analyse(&Request { file, ..Request::default() }).unwrap();
+        assert!(!analysis.has_errors(), "{frozen}\n{}", said(&analysis));
+        merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+        read_model(Path::new(&analysis.elaborated.graph.outputs[0].path))
+    }
+
+    fn model(&self, name: &str) -> Model {
+        read_model(&self.folder.join(name))
     }
 
     fn candidate(&self, set: &[(String, String)]) -> Analysis {
@@ -327,4 +364,91 @@ fn a_tuple_of_ranks_fits_the_rank_of_the_tensor() {
         };
         shapes.iter().map(of).sum()
     });
+}
+
+/// The largest difference of two tensors.
+fn apart(x: &Tensor, y: &Tensor) -> f64 {
+    assert_eq!(x.shape, y.shape);
+    x.entries.iter().zip(&y.entries).fold(0.0, |m, (a, b)| m.max((a - b).abs()))
+}
+
+#[test]
+fn merging_in_parameter_space_has_twelve_numbers() {
+    let space = Shipped::new("parameter_space");
+    assert_eq!(space.open.size_text(), "1 x R^12");
+    let (math, base) = (space.model("math"), space.model("base"));
+    let answers = |weight: &dyn Fn(&str) -> &'static str| -> Vec<(String, String)> {
+        let names: Vec<String> = space.samples(1, 1)[0].iter().map(|(k, _)| k.clone()).collect();
+        names.into_iter().map(|k| (k.clone(), if k.contains("density") { "1.0" } else { weight(&k) }.to_owned())).collect()
+    };
+    // Everything of one model and nothing of the other is that model, and nothing of both the base.
+    for (name, tensor) in &space.written(&answers(&|k| if k.ends_with("math]") { "1.0" } else { "0.0" })) {
+        assert!(apart(tensor, &math[name]) < 1e-6, "{name}");
+    }
+    // Of the second group of layers alone.
+    for (name, tensor) in &space.written(&answers(&|k| if k.ends_with("weight[1, math]") { "1.0" } else { "0.0" })) {
+        let of = if name.contains("layers.2.") || name.contains("layers.3.") { &math } else { &base };
+        assert!(apart(tensor, &of[name]) < 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn a_route_through_layers_is_an_ordinary_checkpoint() {
+    let space = Shipped::new("data_flow");
+    // Of 8 layers 4, 5 or 6, with a number between neighbours.
+    assert_eq!(space.open.size_text(), "70 x R^3 + 56 x R^4 + 28 x R^5");
+    let (math, code) = (space.model("math"), space.model("code"));
+    for set in space.samples(6, 4) {
+        let answers = Answers(set.iter().cloned().collect());
+        let route: Vec<usize> = (0..8).filter(|t| answers.is(&format!("route.there[{t}]"), "true")).collect();
+        let written = space.written(&set);
+        let layers = written.keys().filter(|name| name.ends_with("down_proj.weight")).count();
+        assert_eq!(layers, route.len());
+        let mut scale = 1.0;
+        for (k, slot) in route.iter().enumerate() {
+            if k > 0 {
+                scale *= answers.text(&format!("gains.gain[{}, {slot}]", route[k - 1])).parse::<f64>().unwrap();
+            }
+            let from = if *slot < 4 { &math } else { &code };
+            let (here, there) = (format!("model.layers.{k}"), format!("model.layers.{}", slot % 4));
+            for (part, by) in [("mlp.down_proj", scale), ("mlp.up_proj", 1.0), ("self_attn.q_proj", 1.0)] {
+                let mut wanted = from[&format!("{there}.{part}.weight")].clone();
+                wanted.entries.iter_mut().for_each(|v| *v /= by);
+                assert!(apart(&written[&format!("{here}.{part}.weight")], &wanted) < 1e-6, "{set:?}: {here}.{part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_genome_of_mergekit_evolve_is_a_space() {
+    let space = Shipped::new("genome");
+    // A number for each group, part and model, with a density or without; three methods have none. And three for the rest.
+    let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
+    for granularity in [1, 2, 4] {
+        for (methods, numbers) in [(3, 1), (2, 2)] {
+            *sizes.entry(4 / granularity * 9 * numbers + 3).or_default() += 2 * methods;
+        }
+    }
+    let wanted: Vec<String> = sizes.iter().map(|(reals, structures)| format!("{structures} x R^{reals}")).collect();
+    assert_eq!(space.open.size_text(), wanted.join(" + "));
+    for set in space.samples(12, 5) {
+        let answers = Answers(set.iter().cloned().collect());
+        if !answers.is("method", "linear") || answers.is("smooth", "true") {
+            space.candidate(&set);
+            continue;
+        }
+        let (written, models) = (space.written(&set), ["math", "code", "base"].map(|m| (m, space.model(m))));
+        let group = 2 / answers.int("granularity");
+        let name = "model.layers.2.mlp.up_proj.weight";
+        let weights = models
+            .each_ref()
+            .map(|(m, _)| answers.text(&format!("genome.weights.weight[{group}, mlp, {m}]")).parse::<f64>().unwrap());
+        let total: f64 = weights.iter().sum();
+        let mut wanted = written[name].clone();
+        for (i, entry) in wanted.entries.iter_mut().enumerate() {
+            *entry = models.iter().zip(weights).map(|((_, m), w)| w / total * m[name].entries[i]).sum();
+        }
+        assert!(apart(&written[name], &wanted) < 1e-6, "{set:?}");
+    }
 }
