@@ -398,6 +398,31 @@ def make(out, philox_uniform):
     change = np.einsum("pqst,ip,oq,xs,yt->oixy", f["kernel"], *sides)
     write("expected/flora-conv.safetensors", B | {conv: B[conv] + 0.5 * change[..., 0]})
 
+    # Whole files under the names of the authors' code: FLoRA of two layers, and a Compacter adapter, which becomes linear layers.
+    files = np.random.default_rng(78)
+    saved = lambda path, data: save_file({k: np.asarray(v, np.float32) for k, v in data.items()}, os.path.join(out, "small", path))
+    flora, folded = {}, dict(B)
+    for k in ["embed.weight", linear]:
+        n, (rows, columns) = k[: -len(".weight")], SHAPES[k]
+        sizes = {"G": (2, 3), "0": (columns, 2), "1": (rows, 3)}
+        part = {s: files.standard_normal(shape).astype(np.float32) for s, shape in sizes.items()}
+        flora |= {f"{n}.flora_layer.param_{s}": v for s, v in part.items()}
+        # As their forward pass has it: the core meets its factors one by one, and the result is turned.
+        change = np.tensordot(np.tensordot(part["G"].astype(float), part["0"], ([0], [1])), part["1"], ([0], [1]))
+        folded[k] = B[k] + 0.5 * change.T
+    saved("flora.safetensors", flora)
+    write("expected/flora-file.safetensors", folded)
+    compacter, dense = {}, {}
+    for side, (n_in, n_out) in {"down_sampler": (12, 8), "up_sampler": (8, 12)}.items():
+        sizes = {"phm_rule": (4, 4, 4), "W_left": (4, n_in // 4, 1), "W_right": (4, 1, n_out // 4), "b": (n_out,)}
+        part = {s: files.standard_normal(shape).astype(np.float32) for s, shape in sizes.items()}
+        compacter |= {f"layer.0.adapter.{side}.{s}": v for s, v in part.items()}
+        # Their layers compute x @ H + b.
+        H = sum(np.kron(part["phm_rule"][i].astype(float), part["W_left"][i].astype(float) @ part["W_right"][i]) for i in range(4))
+        dense |= {f"layer.0.adapter.{side}.weight": H.T, f"layer.0.adapter.{side}.bias": part["b"]}
+    saved("compacter.safetensors", compacter)
+    saved("expected/compacter-file.safetensors", {k: np.ascontiguousarray(v) for k, v in dense.items()})
+
     def shared(k):
         x, y = I["x"][k], I["y"][k]
         return np.where((x != 0) & (y != 0), (x + y) / 2, 0)

@@ -31,6 +31,8 @@ fn folder(name: &str, set: &str) -> Folder {
         "y",
         "statistics",
         "adapter.safetensors",
+        "compacter.safetensors",
+        "flora.safetensors",
         "matrices.safetensors",
         "orders.safetensors",
         "packed.safetensors",
@@ -185,6 +187,10 @@ golden! {
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.conv.*\" => reshape(flora_conv(reshape(base, [5, 7, 3, 1]), f[\"kernel\"], f[\"kernel.inputs\"], f[\"kernel.outputs\"], f[\"kernel.rows\"], f[\"kernel.columns\"], scale: 0.5), [5, 7, 3])\n _ => base\n} to \"out\"";
     compacter: "compacter", ELEMENTWISE, "adapters.compacter",
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => base + compacter(f[\"rules\"], f[\"left\"], f[\"right\"])\n _ => base\n} to \"out\"";
+    flora_file: "flora-file", ELEMENTWISE, "adapters.flora",
+        "let f = deltas(\"flora.safetensors\")\nsave like base {\n \"{n: embed|layers.0.mlp}.weight\" => flora(base, f[\"{n}.flora_layer.param_G\"], f[\"{n}.flora_layer.param_0\"], f[\"{n}.flora_layer.param_1\"], scale: 0.5)\n _ => base\n} to \"out\"";
+    compacter_file: "compacter-file", ELEMENTWISE, "adapters.compacter",
+        "let f = deltas(\"compacter.safetensors\")\nsave from f {\n \"{n: **}.W_left\" => { \"{n}.weight\": compacter(f[\"{n}.phm_rule\"], f, f[\"{n}.W_right\"]) }\n \"{n: **}.b\" => { \"{n}.bias\": f }\n \"**.{phm_rule|W_right}\" => {}\n} to \"out\"";
     sparse_soup: "sparse-soup", ELEMENTWISE, "soups.sparse_soup",
         "save sparse_soup([checkpoint(\"x\"), checkpoint(\"y\")]) to \"out\"";
     magnitude_mask: "magnitude-mask", ELEMENTWISE, "soups.magnitude_mask",

@@ -91,6 +91,7 @@ fn the_recipes_on_the_page_are_fine() {
     let factors: Vec<_> = factors.collect();
     write_checkpoint(&folder.join("adapter"), factors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
     fs::rename(folder.join("adapter/model.safetensors"), folder.join("adapter.safetensors")).unwrap();
+    write_factors(&folder);
     let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
     let recipes: Vec<&str> = page.split("```merge\n").skip(1).map(|p| p.split("```").next().unwrap_or_default()).collect();
     assert!(!recipes.is_empty());
@@ -98,6 +99,23 @@ fn the_recipes_on_the_page_are_fine() {
         let found = analyse_text(&folder, recipe).diagnostics;
         let said: Vec<String> = found.iter().map(|d| format!("{}: {}", d.code, d.message)).collect();
         assert!(said.is_empty(), "{recipe}\n{}", said.join("\n"));
+    }
+}
+
+/// Files of FLoRA and of Compacter, under the names of their authors' code.
+fn write_factors(folder: &Folder) {
+    let tensor = |shape: &[usize]| Tensor { dtype: DType::F32, shape: shape.to_vec(), entries: vec![0.5; shape.iter().product()] };
+    let flora = (0..4).flat_map(|l| {
+        let name = format!("model.layers.{l}.self_attn.q_proj.flora_layer.param");
+        [("G", [2, 3]), ("0", [8, 2]), ("1", [8, 3])].map(|(part, shape)| (format!("{name}_{part}"), tensor(&shape)))
+    });
+    let compacter = ["down_sampler", "up_sampler"].into_iter().flat_map(|side| {
+        let parts = [("phm_rule", vec![2, 2, 2]), ("W_left", vec![2, 4, 1]), ("W_right", vec![2, 1, 4]), ("b", vec![8])];
+        parts.map(|(part, shape)| (format!("layer.0.adapter.{side}.{part}"), tensor(&shape)))
+    });
+    for (name, tensors) in [("flora", flora.collect::<Vec<_>>()), ("compacter", compacter.collect())] {
+        write_checkpoint(&folder.join(name), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+        fs::rename(folder.join(name).join("model.safetensors"), folder.join(format!("{name}.safetensors"))).unwrap();
     }
 }
 
