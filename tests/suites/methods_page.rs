@@ -58,6 +58,40 @@ fn no_method_is_missing() {
     assert!(missing.is_empty(), "docs/methods.md says nothing about {missing:?}");
 }
 
+/// A row of a method has its signature, what it is, a call, a source, what it reads, and tests: in its file and against numpy.
+#[test]
+fn every_method_says_what_it_reads_and_how_it_is_tested() {
+    let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
+    let mut wrong = Vec::new();
+    for (method, place) in METHODS.iter().filter(|(_, place)| !place.starts_with("**")) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{place}("))).expect("listed, as another test says");
+        let row = row.replace("\\|", "or");
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [signature, what, example, paper, reads, tests] = cells.as_slice() else {
+            wrong.push(format!("{method}: {} cells", cells.len()));
+            continue;
+        };
+        let in_file = tests.split(' ').next().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+        let full =
+            signature.contains(") -> ") && what.len() > 20 && calls(example, place) && paper.len() > 10 && !reads.is_empty();
+        // Who takes factors or statistics gets them from a file, or says in its signature how they come from models.
+        let files = ["tensor[", "[tensor"].iter().any(|t| signature.split(") -> ").next().is_some_and(|s| s.contains(t)))
+            && *reads == "models";
+        if !full || in_file == 0 || !tests.contains("golden: ") || files && !FROM_MODELS.contains(place) {
+            wrong.push(format!("{method}: {row}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    for (_, place) in METHODS.iter().filter(|(_, place)| place.starts_with("**")) {
+        let (_, after) = page.split_once(place).expect("there, as another test says");
+        let paragraph = after.split("\n\n**").next().unwrap_or_default();
+        assert!(paragraph.contains("```merge") || paragraph.contains('`'), "{place} shows no recipe");
+    }
+}
+
+/// Functions of any tensors, for which models do.
+const FROM_MODELS: &[&str] = &["magnitude_mask"];
+
 /// `reads` of the tables is a paragraph of the doc comment; within another it would be overlooked.
 #[test]
 fn what_a_function_needs_is_a_paragraph() {
@@ -104,7 +138,8 @@ fn the_recipes_on_the_page_are_fine() {
 
 /// Files of FLoRA and of Compacter, under the names of their authors' code.
 fn write_factors(folder: &Folder) {
-    let tensor = |shape: &[usize]| Tensor { dtype: DType::F32, shape: shape.to_vec(), entries: vec![0.5; shape.iter().product()] };
+    let tensor =
+        |shape: &[usize]| Tensor { dtype: DType::F32, shape: shape.to_vec(), entries: vec![0.5; shape.iter().product()] };
     let flora = (0..4).flat_map(|l| {
         let name = format!("model.layers.{l}.self_attn.q_proj.flora_layer.param");
         [("G", [2, 3]), ("0", [8, 2]), ("1", [8, 3])].map(|(part, shape)| (format!("{name}_{part}"), tensor(&shape)))
