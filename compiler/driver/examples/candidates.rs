@@ -5,7 +5,7 @@
 use merge_driver::{Request, space::Checks};
 use std::time::Instant;
 
-const CANDIDATES: usize = 400;
+const CANDIDATES: u32 = 400;
 
 fn main() {
     println!("Elaboration of {CANDIDATES} candidates that were drawn by decision, milliseconds each");
