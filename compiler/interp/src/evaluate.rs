@@ -1,5 +1,6 @@
 //! Evaluates nodes of a graph, with memory of what was evaluated.
 
+use crate::layers;
 use merge_abi::{DType, ReduceFn, Routine, Source};
 use merge_ir::tir::{Graph, NodeId, Op, Over};
 use merge_runtime::rng;
@@ -28,6 +29,16 @@ impl<'a> Interpreter<'a> {
     /// Says what a node is, such as an input of a network or a trained parameter.
     pub fn assume(&mut self, id: NodeId, value: ArrayD<f64>) {
         self.known.insert(id, value);
+    }
+
+    /// [`Interpreter::assume`] by the entries in row-major order.
+    ///
+    /// # Errors
+    /// They are more or fewer than the shape has.
+    pub fn assume_entries(&mut self, id: NodeId, entries: Vec<f64>) -> Result<(), String> {
+        let dims: Vec<usize> = self.graph.shape(id).iter().map(|d| *d as usize).collect();
+        self.assume(id, ArrayD::from_shape_vec(IxDyn(&dims), entries).map_err(|e| e.to_string())?);
+        Ok(())
     }
 
     /// The value of a node.
@@ -133,7 +144,10 @@ impl<'a> Interpreter<'a> {
             }
             Op::Call { routine, result, inputs } => from_entries(&dims, self.call(id, routine, *result, inputs)?),
             Op::Parameter(p) => stretch(at(&self.graph.parameters[p.0 as usize].start), &shape).to_owned(),
-            Op::Layer { layer, .. } => return Err(format!("`{}` has no value by itself", layer.name())),
+            Op::Layer { layer, inputs } => {
+                let operands: Vec<&ArrayD<f64>> = inputs.iter().map(at).collect();
+                layers::layer(layer, &operands, &dims)?
+            }
         })
     }
 
