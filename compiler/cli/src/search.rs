@@ -76,11 +76,7 @@ fn work_text(work: &Work) -> String {
         true => String::new(),
         false => format!(", {} of {} tensors computed", work.computed, work.tensors),
     };
-    let compiled = match work.compiled {
-        0 => String::new(),
-        1 => ", 1 kernel compiled".to_owned(),
-        n => format!(", {n} kernels compiled"),
-    };
+    let compiled = if work.compiled == 0 { String::new() } else { format!(", {} kernels compiled", work.compiled) };
     format!("{computed}{compiled}")
 }
 

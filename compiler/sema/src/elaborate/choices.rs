@@ -213,7 +213,7 @@ impl<'p> Cx<'p> {
 
     /// The path through lets, calls and arms, then the name and the keys. What has keys of its own by `per` leaves those of
     /// the arms around it out.
-    fn decision_id(&self, name: &str, keys: &[String], own_keys: bool) -> String {
+    pub(super) fn decision_id(&self, name: &str, keys: &[String], own_keys: bool) -> String {
         let mut id = String::new();
         for segment in &self.path {
             let bare = segment.split('[').next().unwrap_or_default();

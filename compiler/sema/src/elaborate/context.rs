@@ -10,6 +10,7 @@ use super::files::Opened;
 use super::findings::{CallSite, Findings};
 use super::model::Model;
 use super::names::{NameId, Names};
+use super::network::{Known, Starting};
 use super::scalars::Scalars;
 use super::stand_ins::StandIns;
 use super::{Answers, TestCase};
@@ -28,7 +29,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The most entries of a tensor that a routine gives; above it, products of dims could overflow.
-const LARGEST: u64 = 1 << 48;
+pub(super) const LARGEST: u64 = 1 << 48;
 
 /// The longest axis whose places are entries: above it, f32 skips ints.
 const MOST_PLACES: u64 = 1 << 24;
@@ -74,8 +75,13 @@ pub struct Cx<'p> {
     /// What depends on which decisions, if that is asked.
     pub(super) watch: Option<Box<Watch>>,
     pub(super) global_taints: Vec<Taint>,
-    /// Parameters of the network that is looked at, while one is; and of the last one.
-    pub(super) parameters: Option<u64>,
+    /// Whether a network is being made, so that there are layers, and `new` makes parameters.
+    pub(super) in_network: bool,
+    /// The parameters of the graph.
+    pub(super) known_parameters: Known,
+    /// The `new` tensor whose start value is evaluated.
+    pub(super) starting: Option<Starting>,
+    /// Entries of the parameters of the last network.
     pub(super) network_parameters: Option<u64>,
     pub(super) model_names: FxHashMap<*const Model, (Rc<Model>, String)>,
     /// What a scalar is as a coefficient, where that is known better than "an atom of its own".
@@ -141,7 +147,9 @@ impl<'p> Cx<'p> {
             given: answers.set.iter().map(|(id, text)| (normalised(id), text.clone())).collect(),
             used: FxHashSet::default(),
             watch: answers.watch.then(Box::default),
-            parameters: None,
+            in_network: false,
+            known_parameters: Known::default(),
+            starting: None,
             network_parameters: None,
             global_taints: vec![Taint::NONE; program.globals.len()],
             model_names: FxHashMap::default(),
@@ -168,7 +176,7 @@ impl<'p> Cx<'p> {
         }
     }
 
-    /// Runs `body` on an empty graph, with nothing of it kept but its findings.
+    /// Runs `body` on an empty graph, with nothing of it kept but its findings. It sees no model of this graph.
     pub(super) fn on_scratch_graph<T>(&mut self, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
         let graph = std::mem::take(&mut self.graph);
         let fracs = std::mem::take(&mut self.fracs);
@@ -177,6 +185,9 @@ impl<'p> Cx<'p> {
         let scalars = std::mem::take(&mut self.scalars);
         let values = std::mem::take(&mut self.setting_values);
         let constraints = std::mem::take(&mut self.constraints_seen);
+        let parameters = std::mem::take(&mut self.known_parameters);
+        let opened = std::mem::take(&mut self.opened);
+        let adapters = std::mem::take(&mut self.adapters);
         let result = body(self);
         self.graph = graph;
         self.fracs = fracs;
@@ -185,6 +196,9 @@ impl<'p> Cx<'p> {
         self.scalars = scalars;
         self.setting_values = values;
         self.constraints_seen = constraints;
+        self.known_parameters = parameters;
+        self.opened = opened;
+        self.adapters = adapters;
         result
     }
 
@@ -594,15 +608,19 @@ impl<'p> Cx<'p> {
         TensorVal::new(node, Degree::delta())
     }
 
-    /// The key of a random stream here: the seed, the turns of the loops around, the tensor's name.
+    /// The key of a random stream here: the seed, the turns of the loops around, the tensor's name. In a start value it is the
+    /// parameter's name, which has the loops around in it.
     pub fn random_key(&self, seed: Option<i64>) -> RandomKey {
         let mut stream = Fnv::new();
-        stream.write(&(self.turns.len() as u32).to_le_bytes());
-        for turn in &self.turns {
+        let turns = &self.turns[self.starting.as_ref().map_or(0, |s| s.turns)..];
+        stream.write(&(turns.len() as u32).to_le_bytes());
+        for turn in turns {
             stream.write(&turn.to_le_bytes());
         }
-        if let Some(name) = self.tensor {
-            stream.write(self.names.text(name).as_bytes());
+        match (&self.starting, self.tensor) {
+            (Some(starting), _) => stream.write(starting.name.as_bytes()),
+            (None, Some(name)) => stream.write(self.names.text(name).as_bytes()),
+            (None, None) => {}
         }
         RandomKey { seed, stream: stream.0 }
     }

@@ -52,6 +52,7 @@ pub use choices::Undecided;
 pub use context::{Cx, show_shape};
 pub use model::Model;
 pub use names::NameId;
+pub(crate) use network::NewParameter;
 
 use crate::hir::{Item, Program};
 use crate::schema::Checkpoints;
@@ -106,7 +107,7 @@ pub struct Elaborated {
     pub tests: Vec<TestCase>,
     /// The decisions that were reached, in that order.
     pub decisions: Vec<Decision>,
-    /// Of the last network that a search names: the entries of its `new` tensors, and of layers that have some of their own.
+    /// Of the last network that a search names: the entries of its parameters.
     pub parameters: Option<u64>,
     /// What [`Answers::watch`] asks for.
     pub exploration: Option<Exploration>,
@@ -144,13 +145,13 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
             Item::Test(t) => {
                 let mut inner = Frame::top(t.locals.len());
                 inner.writes_globals = false;
-                let value = cx.block(&t.body, &mut inner);
+                let value = cx.in_test(&t.title, |cx| cx.block(&t.body, &mut inner));
                 cx.test(t, &value);
             }
         }
     }
     if let Some((id, span)) = cx.lone_network() {
-        cx.network(id, span);
+        cx.network(id, span, None);
     }
     cx.check_answers();
     cx.report_promises();
@@ -172,7 +173,9 @@ impl<'p> Cx<'p> {
     fn search(&mut self, search: &'p crate::hir::Search, frame: &mut Frame) {
         let Some(save) = &search.save else {
             if let Some(id) = search.network {
-                self.network(id, search.name_span);
+                let ours = self.answers.search.as_ref() == Some(&search.name);
+                let path = format!("{}.search", search.name);
+                self.network(id, search.name_span, ours.then_some(path.as_str()));
             }
             return;
         };

@@ -12,11 +12,13 @@ use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_abi::Routine;
 use merge_base::{Diagnostic, Span};
+use merge_ir::tir::Layer;
 
 type Answer = Result<Value, Reported>;
 type At<'a> = (&'a TensorVal, Span);
 
-/// `a @ b`: `[.., m, k] @ [k, n]` gives `[.., m, n]`, `[.., m, k] @ [k]` gives `[.., m]`, `[k] @ [k, n]` gives `[n]`.
+/// `a @ b`: `[.., m, k] @ [k, n]` gives `[.., m, n]`, `[.., m, k] @ [k]` gives `[.., m]`, `[k] @ [k, n]` gives `[n]`. In networks
+/// also `[.., m, k] @ [.., k, n]` with the same leading axes, matrix by matrix.
 pub fn matmul(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span) -> Made {
     let (left, right) = (cx.shape(a), cx.shape(b));
     for (shape, at) in [(&left, a_span), (&right, b_span)] {
@@ -25,6 +27,9 @@ pub fn matmul(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span)
                 .help("`*` scales a tensor");
             return Err(cx.report(d));
         }
+    }
+    if right.len() > 2 && cx.in_network() {
+        return by_matrix(cx, (a, a_span), (b, b_span), span);
     }
     if right.len() > 2 {
         let message = format!("`@` takes a matrix or a vector on its right, and this has {}", cx.show_shape(&right));
@@ -55,10 +60,27 @@ pub fn matmul(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span)
     Ok(cx.reshaped(&product, &shape, span))
 }
 
+/// Products of the matrices that leading axes count.
+fn by_matrix(cx: &mut Cx, (a, a_span): At<'_>, (b, b_span): At<'_>, span: Span) -> Made {
+    let (left, right) = (cx.shape(a), cx.shape(b));
+    let (batch, other) = (left.len().saturating_sub(2), right.len() - 2);
+    if left.len() < 2 || left[..batch] != right[..other] {
+        let message = "`@` of tensors takes those whose axes agree but for the last two";
+        let d = Diagnostic::new(types::SHAPES_DISAGREE, message, b_span, format!("has {}", cx.show_shape(&right)))
+            .label(a_span, format!("has {}", cx.show_shape(&left)))
+            .help("a matrix on the right, `[k, n]`, goes with any tensor `[.., k]`");
+        return Err(cx.report(d));
+    }
+    if left[batch + 1] != right[other] {
+        return Err(misfit(cx, (a, a_span), (b, b_span), span));
+    }
+    cx.layer(Layer::MatMul, &[a, b], span)
+}
+
 /// Says that the inner axes of a product differ.
 fn misfit(cx: &mut Cx, a: At<'_>, b: At<'_>, span: Span) -> Reported {
     let (left, right) = (cx.shape(a.0), cx.shape(b.0));
-    let (inner, outer) = (left[left.len() - 1], right[0]);
+    let (inner, outer) = (left[left.len() - 1], right[right.len().saturating_sub(2)]);
     let lengths = format!("{} and {}", cx.show_length(inner), cx.show_length(outer));
     let message = format!("`@` joins the last axis on its left with the first on its right, and these are {lengths}");
     let mut d = Diagnostic::without_place(types::SHAPES_DISAGREE, message);

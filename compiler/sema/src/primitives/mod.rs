@@ -13,9 +13,9 @@
 mod clusters;
 mod elementwise;
 mod gather;
+mod layers;
 mod linear;
 mod lists;
-mod network;
 mod order;
 mod random;
 mod reduce;
@@ -23,14 +23,15 @@ mod reduce;
 mod routine_tests;
 mod select;
 mod shape;
+mod starts;
 mod support;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
 pub use elementwise::select;
+pub use layers::KEEPS_SHAPE;
 pub use linear::matmul;
-pub use network::KEEPS_SHAPE;
 pub use support::{constant, describe};
 pub use table::{AXIS_WORDS, PRIMITIVES, PrimParam, Primitive, primitive};
 
@@ -102,11 +103,8 @@ pub fn call_primitive(cx: &mut Cx, name: &'static str, args: Args, span: Span) -
         "bernoulli" => random::bernoulli(cx, args, span),
         "uniform" => random::uniform(cx, args, span),
         "normal" => random::normal(cx, args, span),
-        name if network::LAYERS.contains(&name) => network::layer(cx, args, span),
-        "kaiming" | "xavier" | "zeros" | "ones" | "constant" | "orthogonal" | "dirac" => {
-            let message = format!("`{name}` is a start value: it stands behind `new x[..] =`");
-            Err(cx.error(crate::codes::types::WRONG_KIND, message, span, ""))
-        }
+        name if layers::LAYERS.contains(&name) => layers::layer(cx, args, span),
+        name if starts::STARTS.contains(&name) => starts::start(cx, args, span),
         "order" | "subset" | "simplex" => {
             let message = format!("`{name}` is a domain: it stands behind the `in` of a `choose`");
             Err(cx.error(crate::codes::types::WRONG_KIND, message, span, ""))

@@ -6,12 +6,13 @@
 //! (`Cx::random_key`, a 64-bit FNV-1a hash); the index is its counter. Two calls with one seed in one turn
 //! give the same numbers: that is what makes a mask reproducible, and why unrelated draws take two seeds.
 
+use super::starts::numbers_of_start;
 use super::support::{Made, given, need, op, scalar, seeded, within};
 use crate::codes::primitives as codes;
 use crate::degree::Degree;
 use crate::elaborate::Cx;
 use crate::hir::BinaryOp;
-use crate::value::{Args, Reported, TensorVal, Value};
+use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::Span;
 use merge_ir::tir::Op;
 
@@ -44,8 +45,7 @@ pub fn bernoulli(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 
 /// `uniform(x, low:, high:, seed:)`: from `low` (0) up to, but not, `high` (1).
 pub fn uniform(cx: &mut Cx, args: &Args, span: Span) -> Answer {
-    let shape = shape_of(cx, args, span)?;
-    let (low, high) = (optional(cx, args, 1)?, optional(cx, args, 2)?);
+    let (shape, low, high) = numbers(cx, args, span)?;
     let key = seeded(cx, args, 3)?;
     let u = uniform_of(cx, key, shape, span);
     let result = match (low, high) {
@@ -68,10 +68,9 @@ pub fn uniform(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 
 /// `normal(x, mean, std, seed:)`.
 pub fn normal(cx: &mut Cx, args: &Args, span: Span) -> Answer {
-    let shape = shape_of(cx, args, span)?;
-    let (mean, std) = (optional(cx, args, 1)?, optional(cx, args, 2)?);
-    if let (Some(std), Some(arg)) = (&std, args.get(2)) {
-        within(cx, args.name, "the deviation", std, 0.0, f64::INFINITY, arg.span)?;
+    let (shape, mean, std) = numbers(cx, args, span)?;
+    if let Some(std) = &std {
+        within(cx, args.name, "the deviation", std, 0.0, f64::INFINITY, span)?;
     }
     let key = seeded(cx, args, 3)?;
     let z = TensorVal::new(cx.graph.add(Op::Normal { key, first: 0 }, shape, span), Degree::delta());
@@ -91,9 +90,13 @@ fn scaled(cx: &mut Cx, x: &TensorVal, by: &TensorVal, plus: &TensorVal, span: Sp
     op(cx, BinaryOp::Add, (&wide, span), (plus, span), span)
 }
 
-fn optional(cx: &mut Cx, args: &Args, index: usize) -> Result<Option<TensorVal>, Reported> {
-    match given(args, index)? {
-        Some(arg) => scalar(cx, args.name, arg).map(Some),
-        None => Ok(None),
-    }
+/// The shape of the numbers, and what bounds them or gives mean and deviation.
+#[allow(clippy::type_complexity)]
+fn numbers(cx: &mut Cx, args: &Args, span: Span) -> Result<(std::rc::Rc<[u64]>, Option<TensorVal>, Option<TensorVal>), Reported> {
+    let (shape, [first, second]) = match numbers_of_start(cx, args, span)? {
+        Some(of_start) => of_start,
+        None => (shape_of(cx, args, span)?, [given(args, 1)?.cloned(), given(args, 2)?.cloned()]),
+    };
+    let mut number = |arg: Option<Argument>| arg.map(|a| scalar(cx, args.name, &a)).transpose();
+    Ok((shape, number(first)?, number(second)?))
 }

@@ -46,6 +46,9 @@ impl Resolver<'_> {
         if let Some(p) = primitive(name) {
             return self.call_primitive(p, callee.span, args);
         }
+        if let Some(id) = self.prelude(name) {
+            return self.call_function(id, callee.span, args);
+        }
         self.unknown_function(name, callee.span);
         self.only_arguments(args)
     }
@@ -260,7 +263,9 @@ impl Resolver<'_> {
         }
         let file = &self.files[self.body.file];
         let mut own: Vec<&str> = file.fns.keys().chain(file.imports.keys()).map(String::as_str).collect();
+        own.extend(self.prelude_names());
         own.sort_unstable();
+        own.dedup();
         let all = own.into_iter().chain(PRIMITIVES.iter().map(|p| p.name));
         d = match did_you_mean(name, all) {
             Some(close) => d.help(format!("did you mean `{close}`?")).fix(format!("write `{close}`"), span, close),

@@ -19,9 +19,19 @@ impl Resolver<'_> {
             };
             self.top_names.extend(names);
         }
-        for index in 0..self.signatures.len() {
+        self.remaining_bodies();
+    }
+
+    /// The bodies of functions that are not resolved yet; one may lead to a file that nothing used before.
+    pub(super) fn remaining_bodies(&mut self) {
+        let mut index = 0;
+        while index < self.signatures.len() {
             let signature = &self.signatures[index];
             let (file, item) = (signature.file, signature.item);
+            if self.fns[index].is_some() {
+                index += 1;
+                continue;
+            }
             let ast = self.files[file].ast.clone();
             if let ast::Item::Fn(f) = &ast.items[item] {
                 let body = Body::new(Owner::Fn(FnId(index as u32)), file);
@@ -30,6 +40,7 @@ impl Resolver<'_> {
                 self.body = outer;
                 self.fns[index] = Some(resolved);
             }
+            index += 1;
         }
     }
 

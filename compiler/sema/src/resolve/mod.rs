@@ -2,7 +2,8 @@
 //!
 //! The first step of this crate. Names are looked up, strings split into text and holes, patterns parsed,
 //! arguments held against signatures. Functions and variables have names of their own: `let ties =
-//! ties(base, ..)` is fine. A function may have the name of a primitive and then stands for it in its file.
+//! ties(base, ..)` is fine. A function may have the name of a primitive and then stands for it in its file. Functions of
+//! `std.networks` are seen without a `use`, behind all others; that file is read when one is called.
 //!
 //! | file | job |
 //! |---|---|
@@ -80,6 +81,7 @@ pub fn resolve(entry: FileId, file: &ast::File, modules: &mut dyn Modules) -> (h
     resolver.bodies();
     let items = resolver.top_level(index);
     let globals = std::mem::take(&mut resolver.body.locals);
+    resolver.remaining_bodies();
     let fns = resolver.finish_fns();
     let mut found = resolver.found;
     found.sort_by_key(|d| d.primary_span().map(|s| (s.file, s.start, s.end)));

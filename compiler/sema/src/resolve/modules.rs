@@ -8,6 +8,9 @@ use merge_grammar::ast::{self, Item, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
+/// The file whose functions need no `use`.
+const PRELUDE: [&str; 2] = ["std", "networks"];
+
 impl Resolver<'_> {
     /// Registers a file and its functions.
     pub(super) fn add_file(&mut self, id: FileId, ast: Rc<ast::File>) -> usize {
@@ -51,7 +54,45 @@ impl Resolver<'_> {
 
     /// Follows the `use`s of every file, and of the files they lead to.
     pub(super) fn link_files(&mut self) {
-        let mut index = 0;
+        self.link_from(0);
+    }
+
+    /// A function that every file sees without a `use`, behind its own and the primitives.
+    pub(super) fn prelude(&mut self, name: &str) -> Option<FnId> {
+        if name.starts_with('_') {
+            return None;
+        }
+        let path = PRELUDE.map(str::to_string).to_vec();
+        let file = match self.paths.get(&path) {
+            Some(known) => *known,
+            None => {
+                let found = self.modules.module(&path).ok().map(|(id, ast)| self.known_or_added(id, ast));
+                self.paths.insert(path, found);
+                found
+            }
+        };
+        self.files[file?].fns.get(name).copied()
+    }
+
+    /// The names of functions that every file sees, as far as one was looked for.
+    pub(super) fn prelude_names(&self) -> impl Iterator<Item = &str> {
+        let file = self.paths.get(&PRELUDE.map(str::to_string).to_vec()).copied().flatten();
+        let names = file.into_iter().flat_map(|f| self.files[f].fns.keys().map(String::as_str));
+        names.filter(|n| !n.starts_with('_'))
+    }
+
+    fn known_or_added(&mut self, id: FileId, ast: Rc<ast::File>) -> usize {
+        match self.files.iter().position(|f| f.id == id) {
+            Some(index) => index,
+            None => {
+                let index = self.add_file(id, ast);
+                self.link_from(index);
+                index
+            }
+        }
+    }
+
+    fn link_from(&mut self, mut index: usize) {
         while index < self.files.len() {
             let ast = self.files[index].ast.clone();
             let mut places: FxHashMap<String, Span> = FxHashMap::default();

@@ -12,7 +12,6 @@ mod methods;
 mod peers;
 mod search;
 mod synthesise;
-mod trials;
 
 use crate::{shell, toolchain};
 use measure::{Measured, measure, median};
