@@ -122,6 +122,13 @@ def eora(full, compressed, gram, rank):
     return compressed + u @ np.diag(s) @ v.T @ np.diag(1 / np.sqrt(l)) @ q.T
 
 
+def eora_factors(full, compressed, gram, rank):
+    """(down, up), each with half of the singular values."""
+    l, q = np.linalg.eigh(gram)
+    u, s, v = svd((full - compressed) @ (q * np.sqrt(l)), rank)
+    return (q @ np.diag(1 / np.sqrt(l)) @ v @ np.diag(np.sqrt(s))).T, u @ np.diag(np.sqrt(s))
+
+
 def rps(store, signs, hash, scale, first):
     m, out = len(store), np.zeros(signs.size)
     for j in range(signs.size):
@@ -189,6 +196,8 @@ def make(out, philox_uniform):
     })  # fmt: skip
     expect("regmean", lambda b, ms, k: regmean(ms, [f[f"gram.{m}.{k}"] for m in "abc"], 0.9))
     same = lambda b, ms, k: b
+    factors = [eora_factors(models[0][k], B[k], f[f"gram.a.{k}"], 4) for k in [MLP]]
+    write("expected/eora-factors.safetensors", {"down": factors[0][0], "up": factors[0][1]})
     expect("eora", lambda b, ms, k: eora(ms[0], b, f[f"gram.a.{k}"], 4), same)
     w = B[MLP]
     for name, largest in [("lego", False), ("lego-largest", True)]:
@@ -232,6 +241,11 @@ def make(out, philox_uniform):
     everywhere = lambda f: (rows(f), rows(f))
     expect("della", *everywhere(lambda b, ms, k: b + 1.1 * elect(pruned(b, ms, k, W, 0.7, 0.07), W, True)))
     expect("della-linear", *everywhere(lambda b, ms, k: b + sum(pruned(b, ms, k, W, 0.5, 0.15, seed=4))))
+    def pruned_alone(b, ms, k):
+        u = stream(9, [], k, philox_uniform, b.size).reshape(b.shape)
+        return b + magprune(delta32(ms[0], b), u, 0.6, 0.2, False)
+
+    expect("magprune", *everywhere(pruned_alone))
     expect("della-l1", *everywhere(lambda b, ms, k: b + sum(pruned(b, ms, k, W, 0.5, 0.15, l1=True))))
     mean_of = lambda b, ms, k: (ms[0] + ms[2]) / 2
     expect("greedy-soup", mean_of, mean_of)
@@ -249,4 +263,7 @@ def make(out, philox_uniform):
         q[f"{i}.weight"], q[f"{i}.bias"] = q[f"{i}.weight"][o], q[f"{i}.bias"][o]
         q[f"{i + 1}.weight"] = q[f"{i + 1}.weight"][:, o]
     write("q/model.safetensors", q)
+    # Unit orders[k][j] of q is unit j of p: the inverse brings it back.
+    write("orders.safetensors", {str(k): np.argsort(o) for k, o in enumerate(orders)})
+    write("expected/reordered.safetensors", noisy[1])
     write("expected/rebasin.safetensors", {k: (noisy[0][k] + noisy[1][k]) / 2 for k in p})

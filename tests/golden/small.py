@@ -227,6 +227,28 @@ def consensus(b, ms, lam, least, alpha):
     return b + alpha * np.where(active >= least, total, 0)
 
 
+def hft(B, tuned, attention, feed_forward, norms, seed, philox_uniform):
+    """Half of each category goes back to the base, drawn as the language shuffles a list: turns are those of its loops."""
+
+    def shuffled(items, seed, *turns):
+        u, items = stream(seed, turns, "", philox_uniform, max(len(items), 1)), list(items)
+        for last in range(len(items) - 1, 0, -1):
+            other = min(int(np.float32(u[last]) * np.float32(last + 1)), last)
+            items[last], items[other] = items[other], items[last]
+        return items
+
+    back = []
+    for k, layer in enumerate(attention):
+        back += shuffled(layer, seed + k, k)[: len(layer) // 2]
+    layers = shuffled(range(len(feed_forward)), seed)
+    more, fewer = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    for part, up in [(more, 1), (fewer, 0)]:
+        for turn, k in enumerate(part):
+            back += shuffled(feed_forward[k], seed + k, turn)[: (len(feed_forward[k]) + up) // 2]
+    back += shuffled(norms, seed)[: len(norms) // 2]
+    return {k: B[k] if k in back else tuned[k] for k in tuned}, back
+
+
 # ---- signatures ------------------------------------------------------------------------------------------------------
 def signature(robust, clean, start):
     v, a = (robust - start).ravel(), (clean - start).ravel()
@@ -363,6 +385,8 @@ def make(out, philox_uniform):
         "lokr": B[linear] + 0.5 * np.kron(f["x"], f["y"]),
         "vera": B[linear] + np.diag(f["rows"]) @ f["b"] @ np.diag(f["ranks"]) @ f["a"],
         "ia3": B[linear] * f["columns"],
+        "ia3-rows": np.diag(f["rows"]) @ B[linear],
+        "low-rank-delta": B[linear] + 0.5 * np.einsum("or,ri->oi", f["b"], f["a"]),
         "adalora": B[linear] + 0.5 * f["b"] @ np.diag(f["values"]) @ f["a"],
         "flora": B[linear] + 0.5 * np.einsum("pq,ip,oq->oi", f["core"], f["core.inputs"], f["core.outputs"]),
         "compacter": B[linear] + sum(np.kron(f["rules"][k], f["left"][k] @ f["right"][k]) for k in range(4)).T,
@@ -373,6 +397,31 @@ def make(out, philox_uniform):
     sides = [f["kernel." + k] for k in ("inputs", "outputs", "rows", "columns")]
     change = np.einsum("pqst,ip,oq,xs,yt->oixy", f["kernel"], *sides)
     write("expected/flora-conv.safetensors", B | {conv: B[conv] + 0.5 * change[..., 0]})
+
+    # Whole files under the names of the authors' code: FLoRA of two layers, and a Compacter adapter, which becomes linear layers.
+    files = np.random.default_rng(78)
+    saved = lambda path, data: save_file({k: np.asarray(v, np.float32) for k, v in data.items()}, os.path.join(out, "small", path))
+    flora, folded = {}, dict(B)
+    for k in ["embed.weight", linear]:
+        n, (rows, columns) = k[: -len(".weight")], SHAPES[k]
+        sizes = {"G": (2, 3), "0": (columns, 2), "1": (rows, 3)}
+        part = {s: files.standard_normal(shape).astype(np.float32) for s, shape in sizes.items()}
+        flora |= {f"{n}.flora_layer.param_{s}": v for s, v in part.items()}
+        # As their forward pass has it: the core meets its factors one by one, and the result is turned.
+        change = np.tensordot(np.tensordot(part["G"].astype(float), part["0"], ([0], [1])), part["1"], ([0], [1]))
+        folded[k] = B[k] + 0.5 * change.T
+    saved("flora.safetensors", flora)
+    write("expected/flora-file.safetensors", folded)
+    compacter, dense = {}, {}
+    for side, (n_in, n_out) in {"down_sampler": (12, 8), "up_sampler": (8, 12)}.items():
+        sizes = {"phm_rule": (4, 4, 4), "W_left": (4, n_in // 4, 1), "W_right": (4, 1, n_out // 4), "b": (n_out,)}
+        part = {s: files.standard_normal(shape).astype(np.float32) for s, shape in sizes.items()}
+        compacter |= {f"layer.0.adapter.{side}.{s}": v for s, v in part.items()}
+        # Their layers compute x @ H + b.
+        H = sum(np.kron(part["phm_rule"][i].astype(float), part["W_left"][i].astype(float) @ part["W_right"][i]) for i in range(4))
+        dense |= {f"layer.0.adapter.{side}.weight": H.T, f"layer.0.adapter.{side}.bias": part["b"]}
+    saved("compacter.safetensors", compacter)
+    saved("expected/compacter-file.safetensors", {k: np.ascontiguousarray(v) for k, v in dense.items()})
 
     def shared(k):
         x, y = I["x"][k], I["y"][k]
@@ -396,3 +445,34 @@ def make(out, philox_uniform):
         return done[-1]
 
     expect("mos-ema", lambda b, ms, k: moving(ms, 0.1))
+
+    # The parts that methods above are made of, alone.
+    def trimmed(ms, density):
+        kept = [largest(t, density) for t in ms]
+        sign = np.sign(sum(kept))
+        sign = np.where(sign == 0, np.sign(sign.sum()), sign)
+        agree = [np.where(sign > 0, np.maximum(t, 0), np.minimum(t, 0)) for t in kept]
+        return sum(agree) / np.maximum(sum(t != 0 for t in agree), 1)
+
+    def crumbs(t, keep, drop):
+        order, out = np.argsort(-np.abs(t), kind="stable"), np.zeros_like(t)
+        chosen = order[int(drop * t.size) :][: int(keep * t.size)]
+        out[chosen] = t[chosen]
+        return out
+
+    def kept_at_random(b, ms, k, density, seed):
+        return delta32(ms[0], b) * (stream(seed, [], k, philox_uniform, max(b.size, 1)).reshape(b.shape) < np.float32(density))
+
+    def of_length(t, like):
+        return t * (np.abs(like).sum() / np.abs(t).sum()) if t.any() else t
+
+    expect("elect", lambda b, ms, k: b + elect([w * delta32(m, b) for w, m in zip(W, ms)], W, True))
+    expect("trimmed-mean", lambda b, ms, k: trimmed([delta32(m, b) for m in ms], 0.3))
+    expect("crumbs", lambda b, ms, k: b if b.ndim == 0 else b + by_rows(lambda t: crumbs(t, 0.3, 0.1), delta32(ms[0], b)))
+    expect("drop-and-rescale", lambda b, ms, k: b + kept_at_random(b, ms, k, 0.3, 7) / 0.3)
+    expect("drop-l1", lambda b, ms, k: b + of_length(kept_at_random(b, ms, k, 0.3, 7), delta32(ms[0], b)))
+    expect("scaled-to-l1", lambda b, ms, k: b + of_length(largest(delta32(ms[0], b), 0.3), delta32(ms[1], b)))
+    layers = [[k for k in NAMES if "embed" in k or "conv" in k], ["layers.0.mlp.weight"], ["one.weight"]]
+    reset, back = hft(B, models[0], layers[:1], layers[1:], ["layers.0.norm.weight", "scale"], 4, philox_uniform)
+    assert 0 < len(back) < len(NAMES)
+    write("expected/hft.safetensors", reset)

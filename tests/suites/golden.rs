@@ -31,7 +31,10 @@ fn folder(name: &str, set: &str) -> Folder {
         "y",
         "statistics",
         "adapter.safetensors",
+        "compacter.safetensors",
+        "flora.safetensors",
         "matrices.safetensors",
+        "orders.safetensors",
         "packed.safetensors",
     ] {
         let path = root().join("tests/golden").join(set).join(input);
@@ -168,6 +171,10 @@ golden! {
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => lokr(base, f[\"x\"], f[\"y\"], scale: 0.5)\n _ => base\n} to \"out\"";
     vera: "vera", ELEMENTWISE, "adapters.vera",
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => vera(base, f[\"b\"], f[\"a\"], f[\"rows\"], f[\"ranks\"])\n _ => base\n} to \"out\"";
+    low_rank_delta: "low-rank-delta", ELEMENTWISE, "adapters.low_rank_delta",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => base + 0.5 * low_rank_delta(f[\"b\"], f[\"a\"])\n _ => base\n} to \"out\"";
+    ia3: "ia3-rows", ELEMENTWISE, "adapters.ia3",
+        "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => ia3(base, f[\"rows\"])\n _ => base\n} to \"out\"";
     ia3_inputs: "ia3", ELEMENTWISE, "adapters.ia3_inputs",
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => ia3_inputs(base, f[\"columns\"])\n _ => base\n} to \"out\"";
     lora_conv: "lora-conv", ELEMENTWISE, "adapters.lora_conv",
@@ -180,12 +187,30 @@ golden! {
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.conv.*\" => reshape(flora_conv(reshape(base, [5, 7, 3, 1]), f[\"kernel\"], f[\"kernel.inputs\"], f[\"kernel.outputs\"], f[\"kernel.rows\"], f[\"kernel.columns\"], scale: 0.5), [5, 7, 3])\n _ => base\n} to \"out\"";
     compacter: "compacter", ELEMENTWISE, "adapters.compacter",
         "let f = deltas(\"adapter.safetensors\")\nsave like base {\n \"**.mlp.*\" => base + compacter(f[\"rules\"], f[\"left\"], f[\"right\"])\n _ => base\n} to \"out\"";
+    flora_file: "flora-file", ELEMENTWISE, "adapters.flora",
+        "let f = deltas(\"flora.safetensors\")\nsave like base {\n \"{n: embed|layers.0.mlp}.weight\" => flora(base, f[\"{n}.flora_layer.param_G\"], f[\"{n}.flora_layer.param_0\"], f[\"{n}.flora_layer.param_1\"], scale: 0.5)\n _ => base\n} to \"out\"";
+    compacter_file: "compacter-file", ELEMENTWISE, "adapters.compacter",
+        "let f = deltas(\"compacter.safetensors\")\nsave from f {\n \"{n: **}.W_left\" => { \"{n}.weight\": compacter(f[\"{n}.phm_rule\"], f, f[\"{n}.W_right\"]) }\n \"{n: **}.b\" => { \"{n}.bias\": f }\n \"**.{phm_rule|W_right}\" => {}\n} to \"out\"";
     sparse_soup: "sparse-soup", ELEMENTWISE, "soups.sparse_soup",
         "save sparse_soup([checkpoint(\"x\"), checkpoint(\"y\")]) to \"out\"";
     magnitude_mask: "magnitude-mask", ELEMENTWISE, "soups.magnitude_mask",
         "save whole magnitude_mask(a, sparsity: 0.7) as delta to \"out\"";
     magnitude_prune: "magnitude-prune", ELEMENTWISE, "soups.magnitude_prune", "save whole magnitude_prune(a) to \"out\"";
     mos_ema: "mos-ema", ELEMENTWISE, "soups.mos_ema", "save mos_ema([a, b, c]) to \"out\"";
+    elect: "elect", ELEMENTWISE, "merging.elect",
+        "save base + elect([w * (m - base) for (w, m) in zip([0.5, 0.3, 0.2], [a, b, c])], [0.5, 0.3, 0.2]) to \"out\"";
+    trimmed_mean: "trimmed-mean", ELEMENTWISE, "merging.trimmed_mean",
+        "save trimmed_mean([m - base for m in [a, b, c]], density: 0.3) to \"out\"";
+    crumbs: "crumbs", ELEMENTWISE, "merging.crumbs",
+        "save like base {\n _[] => base\n _ => base + crumbs(a - base, keep: 0.3, drop: 0.1)\n} to \"out\"";
+    drop_and_rescale: "drop-and-rescale", ELEMENTWISE, "merging.drop_and_rescale",
+        "save base + drop_and_rescale(a - base, density: 0.3, seed: 7) to \"out\"";
+    drop_l1: "drop-l1", ELEMENTWISE, "merging.drop_and_rescale",
+        "save base + drop_and_rescale(a - base, density: 0.3, seed: 7, match_l1: true) to \"out\"";
+    scaled_to_l1: "scaled-to-l1", ELEMENTWISE, "merging.scaled_to_l1",
+        "save base + scaled_to_l1(keep_top(a - base, 0.3), b - base) to \"out\"";
+    hft: "hft", ELEMENTWISE, "masks.hft",
+        "save hft(base, a, attention: [[\"embed.weight\", \"layers.0.conv.weight\"]], feed_forward: [[\"layers.0.mlp.weight\"], [\"one.weight\"]], norms: [\"layers.0.norm.weight\", \"scale\"], seed: 4) to \"out\"";
 }
 
 golden! {
@@ -208,6 +233,8 @@ golden! {
         "let f = tensors(\"matrices.safetensors\")\nsave like base {\n \"{n: **}\"[o, i] => regmean([a, b, c], [f[\"gram.a.{n}\"], f[\"gram.b.{n}\"], f[\"gram.c.{n}\"]])\n _ => mean([a, b, c])\n} to \"out\"";
     eora: "eora", DECOMPOSED, "statistics.eora",
         "let f = tensors(\"matrices.safetensors\")\nsave like base {\n \"{n: **}\"[o, i] => eora(a, base, f[\"gram.a.{n}\"], rank: 4)\n _ => base\n} to \"out\"";
+    eora_factors: "eora-factors", DECOMPOSED, "statistics.eora_factors",
+        "let w = \"layers.0.mlp.weight\"\nlet (down, up) = eora_factors(a[\"{w}\"], base[\"{w}\"], tensors(\"matrices.safetensors\")[\"gram.a.{w}\"], rank: 4)\nsave { \"down\": down, \"up\": up } to \"out\"";
     pela: "pela", DECOMPOSED, "compression.pela",
         "let (first, second) = pela(base[\"layers.0.mlp.weight\"], rank: 4)\nsave { \"first\": first, \"second\": second } to \"out\"";
     rps: "rps", ELEMENTWISE, "compression.rps_expand",
@@ -224,7 +251,11 @@ golden! {
         "save like base {\n _[] => base\n _ => della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, seed: 4)\n} to \"out\"";
     della_l1: "della-l1", ELEMENTWISE, "task_vectors.della_linear",
         "save like base {\n _[] => base\n _ => della_linear(base, [a, b, c], [0.5, 0.3, 0.2], density: 0.5, epsilon: 0.15, match_l1: true)\n} to \"out\"";
+    magprune: "magprune", ELEMENTWISE, "task_vectors.magprune",
+        "save like base {\n _[] => base\n _ => base + magprune(a - base, density: 0.6, epsilon: 0.2, seed: 9)\n} to \"out\"";
     greedy_soup: "greedy-soup", ELEMENTWISE, "soups.greedy_soup", "save greedy_soup([a, b, c], [true, false, true]) to \"out\"";
+    reordered: "reordered", ELEMENTWISE, "permutations.reordered",
+        "let (q, o) = (checkpoint(\"q\"), tensors(\"orders.safetensors\"))\nlet groups = [[(\"{l}.weight\", 0), (\"{l}.bias\", 0), (\"{l + 1}.weight\", 1)] for l in 0..2]\nsave reordered(q, groups, [o[\"{l}\"] for l in 0..2]) to \"out\"";
     rebasin: "rebasin", ELEMENTWISE, "permutations.rebasin",
         "let (p, q) = (checkpoint(\"p\"), checkpoint(\"q\"))\nlet groups = [[(\"{l}.weight\", 0), (\"{l}.bias\", 0), (\"{l + 1}.weight\", 1)] for l in 0..2]\nsave mean([p, rebasin(p, q, groups)]) to \"out\"";
 }

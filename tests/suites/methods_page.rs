@@ -58,6 +58,40 @@ fn no_method_is_missing() {
     assert!(missing.is_empty(), "docs/methods.md says nothing about {missing:?}");
 }
 
+/// A row of a method has its signature, what it is, a call, a source, what it reads, and tests: in its file and against numpy.
+#[test]
+fn every_method_says_what_it_reads_and_how_it_is_tested() {
+    let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
+    let mut wrong = Vec::new();
+    for (method, place) in METHODS.iter().filter(|(_, place)| !place.starts_with("**")) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{place}("))).expect("listed, as another test says");
+        let row = row.replace("\\|", "or");
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [signature, what, example, paper, reads, tests] = cells.as_slice() else {
+            wrong.push(format!("{method}: {} cells", cells.len()));
+            continue;
+        };
+        let in_file = tests.split(' ').next().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+        let full =
+            signature.contains(") -> ") && what.len() > 20 && calls(example, place) && paper.len() > 10 && !reads.is_empty();
+        // Who takes factors or statistics gets them from a file, or says in its signature how they come from models.
+        let files = ["tensor[", "[tensor"].iter().any(|t| signature.split(") -> ").next().is_some_and(|s| s.contains(t)))
+            && *reads == "models";
+        if !full || in_file == 0 || !tests.contains("golden: ") || files && !FROM_MODELS.contains(place) {
+            wrong.push(format!("{method}: {row}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    for (_, place) in METHODS.iter().filter(|(_, place)| place.starts_with("**")) {
+        let (_, after) = page.split_once(place).expect("there, as another test says");
+        let paragraph = after.split("\n\n**").next().unwrap_or_default();
+        assert!(paragraph.contains("```merge") || paragraph.contains('`'), "{place} shows no recipe");
+    }
+}
+
+/// Functions of any tensors, for which models do.
+const FROM_MODELS: &[&str] = &["magnitude_mask"];
+
 /// `reads` of the tables is a paragraph of the doc comment; within another it would be overlooked.
 #[test]
 fn what_a_function_needs_is_a_paragraph() {
@@ -91,6 +125,7 @@ fn the_recipes_on_the_page_are_fine() {
     let factors: Vec<_> = factors.collect();
     write_checkpoint(&folder.join("adapter"), factors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
     fs::rename(folder.join("adapter/model.safetensors"), folder.join("adapter.safetensors")).unwrap();
+    write_factors(&folder);
     let page = fs::read_to_string(root().join("docs/methods.md")).unwrap();
     let recipes: Vec<&str> = page.split("```merge\n").skip(1).map(|p| p.split("```").next().unwrap_or_default()).collect();
     assert!(!recipes.is_empty());
@@ -98,6 +133,24 @@ fn the_recipes_on_the_page_are_fine() {
         let found = analyse_text(&folder, recipe).diagnostics;
         let said: Vec<String> = found.iter().map(|d| format!("{}: {}", d.code, d.message)).collect();
         assert!(said.is_empty(), "{recipe}\n{}", said.join("\n"));
+    }
+}
+
+/// Files of FLoRA and of Compacter, under the names of their authors' code.
+fn write_factors(folder: &Folder) {
+    let tensor =
+        |shape: &[usize]| Tensor { dtype: DType::F32, shape: shape.to_vec(), entries: vec![0.5; shape.iter().product()] };
+    let flora = (0..4).flat_map(|l| {
+        let name = format!("model.layers.{l}.self_attn.q_proj.flora_layer.param");
+        [("G", [2, 3]), ("0", [8, 2]), ("1", [8, 3])].map(|(part, shape)| (format!("{name}_{part}"), tensor(&shape)))
+    });
+    let compacter = ["down_sampler", "up_sampler"].into_iter().flat_map(|side| {
+        let parts = [("phm_rule", vec![2, 2, 2]), ("W_left", vec![2, 4, 1]), ("W_right", vec![2, 1, 4]), ("b", vec![8])];
+        parts.map(|(part, shape)| (format!("layer.0.adapter.{side}.{part}"), tensor(&shape)))
+    });
+    for (name, tensors) in [("flora", flora.collect::<Vec<_>>()), ("compacter", compacter.collect())] {
+        write_checkpoint(&folder.join(name), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+        fs::rename(folder.join(name).join("model.safetensors"), folder.join(format!("{name}.safetensors"))).unwrap();
     }
 }
 

@@ -76,7 +76,11 @@ fn work_text(work: &Work) -> String {
         true => String::new(),
         false => format!(", {} of {} tensors computed", work.computed, work.tensors),
     };
-    let compiled = if work.compiled == 0 { String::new() } else { format!(", {} kernels compiled", work.compiled) };
+    let compiled = match work.compiled {
+        0 => String::new(),
+        1 => ", 1 kernel compiled".to_owned(),
+        n => format!(", {n} kernels compiled"),
+    };
     format!("{computed}{compiled}")
 }
 

@@ -61,6 +61,9 @@ pub trait Models: Sync {
 
     /// The trial has ended. `best`: it is the best so far (or not dominated, with several goals), so that its model may be worth keeping.
     fn ended(&self, _record: &Record, _model: Option<&Model>, _best: bool) {}
+
+    /// The journal has this trial; `best` as above, of those known up to it.
+    fn known(&self, _record: &Record, _best: bool) {}
 }
 
 /// How far the search is.
@@ -179,7 +182,7 @@ pub fn run_search(
     let mut tally = Tally::new(trials);
     let told = earlier.kept.iter().map(|(record, assignment)| {
         let scores = record_scores(&options.goals, record);
-        tally.count(record, scores.clone());
+        models.known(record, tally.count(record, scores.clone()));
         Trial { number: record.trial, assignment: assignment.clone(), budget: record.budget, scores, feasible: true }
     });
     let told = told.collect();
@@ -384,7 +387,8 @@ impl Search<'_, '_> {
                     return Err(JournalError::Diverged { path, trial: job.number }.into());
                 }
                 Some((record, _)) => {
-                    self.count(&record);
+                    let best = self.count(&record);
+                    self.models.known(&record, best);
                     Step::Again
                 }
                 None => Step::Start(job),

@@ -78,6 +78,7 @@ impl Models for Candidates<'_> {
         let (structure, compiled) = self.structures.of(&answers)?;
         let plan = &structure.plan;
         let path = self.folder.join(job.number.to_string());
+        self.clear(job.number);
         let known: Vec<&str> = plan.settings.iter().map(|s| s.name.as_str()).collect();
         let mut settings = self.settings(&answers);
         settings.retain(|(name, _)| known.contains(&name.as_str()));
@@ -102,16 +103,41 @@ impl Models for Candidates<'_> {
     }
 
     fn ended(&self, _record: &Record, model: Option<&Model>, best: bool) {
-        let Some(model) = model else { return };
+        if let Some(model) = model {
+            self.settle(model.path.clone(), best);
+        }
+    }
+
+    /// What a search that was killed left behind is put in order: of the models that are still there the best stays.
+    fn known(&self, record: &Record, best: bool) {
+        let path = self.folder.join(record.trial.to_string());
+        if path.exists() {
+            self.settle(path, best);
+        }
+    }
+}
+
+impl Candidates<'_> {
+    /// The best model stays, as `NAME.trials/K`; the one before it goes.
+    fn settle(&self, model: PathBuf, best: bool) {
         if self.keep {
             return;
         }
-        // The best model stays, as `NAME.trials/K`; the one before it goes.
         let mut kept = self.best.lock().unwrap_or_else(|p| p.into_inner());
-        let gone = if best { kept.replace(model.path.clone()) } else { Some(model.path.clone()) };
+        let gone = if best { kept.replace(model) } else { Some(model) };
         if let Some(gone) = gone {
             let _ = std::fs::remove_dir_all(&gone);
             let _ = std::fs::remove_file(&gone);
+        }
+    }
+
+    /// Removes what a run of this trial left unfinished when it was killed.
+    fn clear(&self, trial: u64) {
+        let begun = format!(".{trial}.partial-");
+        for entry in std::fs::read_dir(self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&begun) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
         }
     }
 }

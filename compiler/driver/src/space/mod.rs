@@ -143,6 +143,19 @@ impl OpenRecipe {
         convert::candidate(&self.space, &self.domains, choices)
     }
 
+    /// Elaborates a candidate; gives the number of parameters, if it is a network.
+    ///
+    /// # Errors
+    /// A sentence: why it is no candidate.
+    pub fn elaborate(&mut self, candidate: &Assignment) -> Result<Option<u64>, String> {
+        let answers = self.answers(candidate);
+        let elaborated = self.front.elaborate(&answers, false);
+        match elaborated.diagnostics.iter().find(|d| d.is_error()) {
+            Some(d) => Err(d.message.clone()),
+            None => Ok(elaborated.parameters),
+        }
+    }
+
     /// What the recipe's messages stand on.
     pub fn sources(&self) -> &merge_base::Sources {
         &self.front.sources

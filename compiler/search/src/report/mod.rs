@@ -36,11 +36,14 @@ pub fn page(space: &Space, header: &Header, events: &[Event]) -> String {
         for goal in 0..header.goals.len() {
             html.push_str(&curve(header, &scored, goal));
         }
+        // A score on a small budget does not compete with one on a large one.
+        let largest = scored.iter().map(Scored::budget).fold(0.0, f64::max);
+        let competing: Vec<&Scored> = scored.iter().filter(|trial| trial.budget() == largest).collect();
         if header.goals.len() > 1 {
-            html.push_str(&front(header, &scored));
+            html.push_str(&front(header, &competing));
         }
-        html.push_str(&best(header, &scored));
-        html.push_str(&importances(space, header, &scored));
+        html.push_str(&best(header, &competing));
+        html.push_str(&importances(space, header, &competing));
     }
     html.push_str(&failures(&records));
     html.push_str("</body></html>\n");
@@ -51,6 +54,12 @@ struct Scored<'a> {
     record: &'a Record,
     scores: Vec<f64>,
     assignment: Assignment,
+}
+
+impl Scored<'_> {
+    fn budget(&self) -> f64 {
+        self.record.budget.unwrap_or(0.0)
+    }
 }
 
 fn summary(space: &Space, header: &Header, events: &[Event], records: &[&Record]) -> String {
@@ -68,19 +77,43 @@ fn summary(space: &Space, header: &Header, events: &[Event], records: &[&Record]
         ("Algorithm", format!("<code>{}</code>, seed {}", escape(&algorithm), header.seed)),
         ("Trials", format!("{}, of which {failed} failed", records.len())),
         ("Ruled out", events.iter().filter(|event| matches!(event, Event::RuledOut { .. })).count().to_string()),
+        ("Tensors computed", computed(records)),
         ("Time in trials", format!("{seconds:.1} s, {} side by side", header.window)),
     ];
     let rows = rows.iter().fold(String::new(), |all, (name, text)| all + &format!("<tr><th>{name}</th><td>{text}</td></tr>"));
     format!("<table class=\"plain\">{rows}</table>")
 }
 
-/// Each trial, and the best up to it.
+/// What making the models took, where it was counted.
+fn computed(records: &[&Record]) -> String {
+    let (mut tensors, mut computed, mut compiled) = (0, 0, 0);
+    for work in records.iter().filter_map(|record| record.work) {
+        tensors += work.tensors;
+        computed += work.computed;
+        compiled += work.compiled;
+    }
+    format!("{computed} of {tensors}, the others taken over from earlier trials; {compiled} kernels compiled")
+}
+
+/// Each trial, and the best up to it on the largest budget up to it.
 fn curve(header: &Header, scored: &[Scored], goal: usize) -> String {
     let (metric, maximize) = (&header.goals[goal].metric, header.goals[goal].maximize);
     let points: Vec<(f64, f64)> = scored.iter().map(|trial| (trial.record.trial as f64, trial.record.metrics[metric])).collect();
     let mut best: Vec<(f64, f64)> = vec![];
-    for (x, y) in &points {
-        let last = best.last().map_or(*y, |(_, last)| if maximize { last.max(*y) } else { last.min(*y) });
+    let mut budget = 0.0;
+    for (trial, (x, y)) in scored.iter().zip(&points) {
+        let last = match best.last() {
+            Some((_, last)) if trial.budget() == budget => {
+                if maximize {
+                    last.max(*y)
+                } else {
+                    last.min(*y)
+                }
+            }
+            Some((_, last)) if trial.budget() < budget => *last,
+            _ => *y,
+        };
+        budget = trial.budget().max(budget);
         best.push((*x, last));
     }
     let chart = Chart {
@@ -94,7 +127,7 @@ fn curve(header: &Header, scored: &[Scored], goal: usize) -> String {
     format!("<h2>Search curve: {}</h2>{}", escape(metric), chart.svg())
 }
 
-fn front(header: &Header, scored: &[Scored]) -> String {
+fn front(header: &Header, scored: &[&Scored]) -> String {
     let all: Vec<Vec<f64>> = scored.iter().map(|trial| trial.scores.clone()).collect();
     let first = fronts(&all);
     let metrics = [&header.goals[0].metric, &header.goals[1].metric];
@@ -115,7 +148,7 @@ fn front(header: &Header, scored: &[Scored]) -> String {
     format!("<h2>Pareto front</h2>{}", chart.svg())
 }
 
-fn best(header: &Header, scored: &[Scored]) -> String {
+fn best(header: &Header, scored: &[&Scored]) -> String {
     let all: Vec<Vec<f64>> = scored.iter().map(|trial| trial.scores.clone()).collect();
     let front = fronts_of_small(&all);
     let mut order: Vec<usize> = (0..scored.len()).collect();
@@ -148,7 +181,7 @@ fn fronts_of_small(scores: &[Vec<f64>]) -> Vec<usize> {
     if scores.first().is_some_and(|first| first.len() > 1) { fronts(scores) } else { vec![0; scores.len()] }
 }
 
-fn importances(space: &Space, header: &Header, scored: &[Scored]) -> String {
+fn importances(space: &Space, header: &Header, scored: &[&Scored]) -> String {
     let mut html = String::from("<h2>Importance of decisions</h2>");
     for (i, goal) in header.goals.iter().enumerate() {
         let trials: Vec<(Assignment, f64)> = scored.iter().map(|t| (t.assignment.clone(), t.scores[i])).collect();

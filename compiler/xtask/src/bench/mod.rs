@@ -12,6 +12,7 @@ mod methods;
 mod peers;
 mod search;
 mod synthesise;
+mod trials;
 
 use crate::{shell, toolchain};
 use measure::{Measured, measure, median};

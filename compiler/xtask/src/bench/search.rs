@@ -1,9 +1,11 @@
 //! `cargo xtask bench --search`: the algorithms of `mergec search` against random search, and with `--peers` beside Optuna's.
 //!
 //! The comparison is an example of `merge-search`, which needs no LLVM; Optuna's side is `tests/peers/search.py`, on the same
-//! problems. The figures of `docs/search.md` are from here.
+//! problems. `trials` and `elaboration` are what a candidate costs (`trials`, an example of `merge-driver`). The figures of
+//! `docs/search.md` are from here.
 
-use crate::shell;
+use super::trials;
+use crate::{shell, toolchain};
 use std::path::{Path, PathBuf};
 
 /// What Optuna's side needs.
@@ -18,6 +20,22 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     }
     let passed: Vec<&str> = options.iter().copied().filter(|o| *o != "--peers").collect();
     let example = ["run", "--quiet", "--release", "-p", "merge-search", "--example", "bench", "--"];
+    let all = names.is_empty();
+    let wants = |name: &str| all || names.contains(&name);
+    if wants("trials") {
+        toolchain::llvm()?;
+        trials::bench()?;
+    }
+    if wants("elaboration") {
+        toolchain::llvm()?;
+        let files = ["resnet", "flexibert", "deepconv"].map(|name| format!("examples/spaces/{name}.merge"));
+        let example = ["run", "--quiet", "--release", "-p", "merge-driver", "--example", "candidates", "--"];
+        shell::cargo(&[&example[..], &files.each_ref().map(String::as_str)].concat())?;
+    }
+    let names: Vec<&str> = names.into_iter().filter(|n| !["trials", "elaboration"].contains(n)).collect();
+    if names.is_empty() && !all {
+        return Ok(());
+    }
     shell::cargo(&[&example[..], &passed, &names].concat())?;
     if options.contains(&"--peers") {
         let python = environment()?;
