@@ -6,6 +6,7 @@
 
 use crate::degree::Degree;
 use crate::elaborate::Model;
+use crate::space::Axes;
 use merge_abi::DType;
 use merge_base::Span;
 use merge_ir::tir::NodeId;
@@ -22,12 +23,15 @@ pub struct TensorVal {
     pub degree: Degree,
     /// Set for tensors of ints and bools, which are copied and never blended.
     pub buffer: Option<DType>,
+    /// On which decisions the length of each axis depends, where that is known better than for the whole; only in networks, and
+    /// only while decisions are watched.
+    pub axes: Option<Axes>,
 }
 
 impl TensorVal {
     /// A tensor of floats.
     pub fn new(node: NodeId, degree: Degree) -> TensorVal {
-        TensorVal { node, degree, buffer: None }
+        TensorVal { node, degree, buffer: None, axes: None }
     }
 }
 

@@ -1,120 +1,259 @@
 //! Candidates for the checks: every combination of the decisions that something is computed from together.
+//!
+//! What is computed at a place depends on some decisions; whether the place is reached, on others. So a combination is tried
+//! beside answers that lead to the place, and independent places share candidates: as many candidates are elaborated as the
+//! largest of the sets has combinations, or a little more.
+//!
+//! Invariant: of a set of at most [`super::MOST_COMBINATIONS`] combinations, each was seen at its place in a candidate that no
+//! condition excludes, or there is none such: what a set depends on and what its place depends on are complete.
 
+use super::complete::Completion;
 use super::passes::{Answered, Pass, Passes, values_of};
 use merge_base::Diagnostic;
-use merge_sema::space::{Answer, Domain};
-use std::collections::{BTreeMap, BTreeSet};
+use merge_search::Space;
+use merge_sema::space::{Answer, Mention};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 /// The most faults whose candidates are looked into.
 const MOST_FAULTS: usize = 8;
 
-/// Decisions that are tried in every combination.
+/// The most ways that are remembered to one place.
+const MOST_WAYS: usize = 8;
+
+/// The most combinations of one set that are looked through for one that goes with what a candidate has already.
+const MOST_TRIES: u64 = 64;
+
+/// Decisions that are tried in every combination, at one place.
 struct Set {
-    ids: Vec<String>,
+    ids: Vec<Rc<str>>,
     values: Vec<Vec<Answer>>,
-    /// Combinations still to be tried, by number; the last first.
+    /// Combinations still to be tried, by number.
     open: BTreeSet<u64>,
+    /// Answers that lead to the place, as candidates had them.
+    ways: Vec<Answered>,
 }
 
 impl Set {
-    fn combination(&self, mut number: u64) -> impl Iterator<Item = (&String, &Answer)> {
+    fn combination(&self, mut number: u64) -> impl Iterator<Item = (&str, &Answer)> {
         self.ids.iter().zip(&self.values).map(move |(id, values)| {
             let value = &values[(number % values.len() as u64) as usize];
             number /= values.len() as u64;
-            (id, value)
+            (&**id, value)
         })
     }
 
-    /// The number of the combination that a candidate has, if it has all of these decisions.
-    fn number(&self, answers: &BTreeMap<&str, &Answer>) -> Option<u64> {
-        let (mut number, mut base) = (0, 1);
+    /// The combinations that a candidate has. Of a decision that it lacks it has every value.
+    fn numbers(&self, answers: &HashMap<&str, &Answer>) -> Option<Vec<u64>> {
+        let (mut numbers, mut base) = (vec![0], 1);
         for (id, values) in self.ids.iter().zip(&self.values) {
-            let answer = answers.get(id.as_str())?;
-            number += base * values.iter().position(|v| v == *answer)? as u64;
+            let places = match answers.get(&**id) {
+                Some(answer) => {
+                    let place = values.iter().position(|v| v == *answer)? as u64;
+                    place..place + 1
+                }
+                None => 0..values.len() as u64,
+            };
+            numbers = places.flat_map(|place| numbers.iter().map(move |n| n + base * place)).collect();
             base *= values.len() as u64;
         }
-        Some(number)
+        Some(numbers)
     }
+
+    /// One of the combinations that goes with what is answered already, if one is easily found.
+    fn fitting(&self, numbers: &BTreeSet<u64>, answered: &Answered) -> Option<u64> {
+        if !self.ids.iter().any(|id| answered.contains_key(&**id)) {
+            return numbers.first().copied();
+        }
+        // The place of each value that is still possible, as a part of the number.
+        let (mut parts, mut base) = (Vec::with_capacity(self.ids.len()), 1);
+        for (id, values) in self.ids.iter().zip(&self.values) {
+            let places = match answered.get(&**id) {
+                None => 0..values.len() as u64,
+                Some(a) => {
+                    let place = values.iter().position(|v| v == a)? as u64;
+                    place..place + 1
+                }
+            };
+            parts.push((base, places));
+            base *= values.len() as u64;
+        }
+        let count: u64 = parts.iter().map(|(_, p)| p.end - p.start).product();
+        let mut possible = (0..count.min(MOST_TRIES)).map(|mut i| {
+            let part = |(base, places): &(u64, std::ops::Range<u64>)| {
+                let length = places.end - places.start;
+                let own = base * (places.start + i % length);
+                i /= length;
+                own
+            };
+            parts.iter().map(part).sum::<u64>()
+        });
+        possible.find(|n| numbers.contains(n))
+    }
+
+    /// A combination with what leads to the place, where that goes with what is answered already.
+    fn next(&self, answered: &Answered) -> Option<(u64, Answered)> {
+        self.ways.iter().find_map(|way| {
+            let own = |id: &str| self.ids.iter().any(|own| **own == *id);
+            let mut more: Answered = way.iter().filter(|(id, _)| !own(id)).map(|(id, a)| (id.clone(), a.clone())).collect();
+            if !more.iter().all(|(id, a)| answered.get(id).is_none_or(|known| known == a)) {
+                return None;
+            }
+            let number = self.fitting(&self.open, answered)?;
+            more.extend(self.combination(number).map(|(id, a)| (id.to_owned(), a.clone())));
+            Some((number, more))
+        })
+    }
+}
+
+/// Every candidate is there.
+const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0 };
+
+/// All sets that were found so far.
+#[derive(Default)]
+struct Cover {
+    sets: Vec<Set>,
+    /// The sets at each place.
+    at: HashMap<u64, Vec<usize>>,
+    /// Which decisions, with which domains, at which place.
+    known: HashMap<(u64, Vec<(Rc<str>, u64)>), usize>,
+    names: HashMap<String, Rc<str>>,
+    /// What is left to the candidates, as sentences.
+    large: Vec<String>,
 }
 
 /// Elaborates candidates until every combination of decisions that meet in a computation was tried. What was left to the
 /// candidates themselves comes back, as sentences.
-pub(super) fn cover(passes: &mut Passes) -> Vec<String> {
-    let mut sets: Vec<Set> = Vec::new();
-    let mut known: BTreeSet<Vec<String>> = BTreeSet::new();
-    let mut large: Vec<String> = Vec::new();
+pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
+    let mut cover = Cover::default();
+    let mut completion = Completion::new(space);
     let mut seen = 0;
     loop {
-        for pass in passes.all().iter().skip(seen) {
+        for pass in passes.all().into_iter().skip(seen) {
             seen += 1;
-            collect(pass, &mut sets, &mut known, &mut large);
-            let answers: BTreeMap<&str, &Answer> = pass.decisions.iter().map(|d| (d.id.as_str(), &d.answer)).collect();
-            for set in &mut sets {
-                if let Some(number) = set.number(&answers) {
-                    set.open.remove(&number);
-                }
-            }
+            cover.look(&pass);
+            completion.look(&pass);
         }
-        if sets.iter().all(|s| s.open.is_empty()) {
+        if cover.sets.iter().all(|s| s.open.is_empty()) {
             break;
         }
         if seen >= super::MOST_PASSES {
-            large.push("the checks mention more combinations of decisions than can be tried beforehand".into());
+            cover.large.push("the checks mention more combinations of decisions than can be tried beforehand".into());
             break;
         }
-        // One combination of each set, where they do not contradict each other.
+        passes.get(&cover.candidate(&completion));
+    }
+    if !cover.large.is_empty() && *space.count() <= super::MOST_COMBINATIONS.into() {
+        // Decisions that exclude each other make fewer candidates than combinations.
+        let all = (0..=u64::MAX).map_while(|rank| space.unrank(&rank.into()));
+        all.for_each(|candidate| drop(passes.get(&completion.answers(&candidate))));
+        return Vec::new();
+    }
+    cover.large
+}
+
+impl Cover {
+    /// One combination of each set, where they do not contradict each other; the largest sets first.
+    fn candidate(&mut self, completion: &Completion) -> Answered {
+        let mut order: Vec<usize> = (0..self.sets.len()).filter(|i| !self.sets[*i].open.is_empty()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(self.sets[*i].open.len()));
         let mut answered = Answered::new();
-        for set in &mut sets {
-            let fits = |number: &u64| set.combination(*number).all(|(id, v)| answered.get(id).is_none_or(|known| known == v));
-            let next = set.open.iter().copied().take(256).find(fits);
-            if let Some(number) = next {
-                let chosen: Vec<(String, Answer)> = set.combination(number).map(|(id, v)| (id.clone(), v.clone())).collect();
-                answered.extend(chosen);
+        for i in order {
+            let set = &mut self.sets[i];
+            while let Some((number, more)) = set.next(&answered) {
+                let mut all = answered.clone();
+                all.extend(more);
+                let allowed = completion.allows(&all);
+                if allowed || answered.is_empty() {
+                    // What no candidate has, need not be tried.
+                    set.open.remove(&number);
+                }
+                if allowed {
+                    answered = all;
+                }
+                if allowed || !answered.is_empty() {
+                    break;
+                }
+            }
+        }
+        completion.complete(answered)
+    }
+
+    /// Notes the sets of a candidate, and which combinations it has at the places that it reaches.
+    fn look(&mut self, pass: &Rc<Pass>) {
+        for mention in &pass.exploration.mentions {
+            if mention.decisions.iter().any(|d| mention.reached_by.contains(d)) {
+                // Some values may lead to the place only beside others of what leads there too.
+                let both: BTreeSet<u32> = mention.decisions.iter().chain(&mention.reached_by).copied().collect();
+                self.add(pass, &both.into_iter().collect::<Vec<_>>(), mention);
+            } else {
+                self.add(pass, &mention.decisions, mention);
+            }
+            // Whether the place is reached is tried for itself.
+            self.add(pass, &mention.reached_by, &NOWHERE);
+        }
+        if !pass.is_feasible() {
+            return;
+        }
+        let answers: HashMap<&str, &Answer> = pass.decisions.iter().map(|d| (d.id.as_str(), &d.answer)).collect();
+        let places: BTreeSet<u64> = pass.exploration.mentions.iter().map(|m| m.place).chain([NOWHERE.place]).collect();
+        for index in places.iter().filter_map(|p| self.at.get(p)).flatten() {
+            let set = &mut self.sets[*index];
+            for number in set.numbers(&answers).into_iter().flatten() {
                 set.open.remove(&number);
             }
         }
-        passes.get(&answered);
     }
-    large
-}
 
-fn collect(pass: &Pass, sets: &mut Vec<Set>, known: &mut BTreeSet<Vec<String>>, large: &mut Vec<String>) {
-    // A set inside another is tried with it.
-    let mentions = &pass.exploration.mentions;
-    let inside = |a: &[u32], b: &[u32]| a.len() < b.len() && a.iter().all(|d| b.contains(d));
-    for mention in mentions {
-        let ids: Vec<String> = mention.iter().map(|d| pass.decisions[*d as usize].id.clone()).collect();
-        if known.contains(&ids)
-            || mentions.len() < 400 && mentions.iter().any(|m| pass.combinations(m).is_some() && inside(mention, m))
-        {
-            continue;
+    /// Notes that these decisions meet at a place.
+    fn add(&mut self, pass: &Rc<Pass>, decisions: &[u32], mention: &Mention) {
+        if decisions.is_empty() {
+            return;
         }
-        known.insert(ids.clone());
-        match pass.combinations(mention) {
-            Some(count) => {
-                let domain = |d: &u32| -> &Domain { &pass.decisions[*d as usize].domain };
-                let values = mention.iter().map(|d| values_of(domain(d))).collect();
-                sets.push(Set { ids, values, open: (0..count as u64).collect() });
-            }
-            None => {
-                // The values of each are tried at least once.
-                for d in mention {
-                    let decision = &pass.decisions[*d as usize];
-                    let alone = vec![decision.id.clone()];
-                    if pass.combinations(&[*d]).is_some() && known.insert(alone.clone()) {
-                        let values = vec![values_of(&decision.domain)];
-                        let open = (0..values[0].len() as u64).collect();
-                        sets.push(Set { ids: alone, values, open });
-                    }
-                }
-                if large.is_empty() {
-                    large.push(format!(
-                        "some checks mention {} decisions at once, more than {} combinations: each candidate is checked before it is built",
-                        mention.len(),
-                        super::MOST_COMBINATIONS
-                    ));
+        if pass.combinations(decisions).is_none() {
+            self.leave(pass, decisions);
+            return;
+        }
+        let of = |d: &u32| &pass.decisions[*d as usize];
+        let name = |names: &mut HashMap<String, Rc<str>>, d: &u32| {
+            let id = &of(d).id;
+            names.entry(id.clone()).or_insert_with(|| id.as_str().into()).clone()
+        };
+        let ids: Vec<Rc<str>> = decisions.iter().map(|d| name(&mut self.names, d)).collect();
+        let key = (mention.place, ids.iter().cloned().zip(decisions.iter().map(|d| pass.fingerprint(*d))).collect());
+        // What the decisions wait for, and what leads to the place.
+        let waits_for = decisions.iter().flat_map(|d| &pass.exploration.depends[*d as usize]);
+        let needed: BTreeSet<u32> = mention.reached_by.iter().chain(waits_for).copied().collect();
+        let way = || needed.iter().map(|d| (of(d).id.clone(), of(d).answer.clone())).collect();
+        if let Some(known) = self.known.get(&key) {
+            let set = &mut self.sets[*known];
+            let is_of_use = !needed.is_empty() && set.ways.len() < MOST_WAYS && !set.open.is_empty();
+            if is_of_use {
+                let way = way();
+                if !set.ways.contains(&way) {
+                    set.ways.push(way);
                 }
             }
+            return;
+        }
+        let values: Vec<Vec<Answer>> = decisions.iter().map(|d| values_of(&of(d).domain)).collect();
+        let open = (0..values.iter().map(|v| v.len() as u64).product()).collect();
+        self.known.insert(key, self.sets.len());
+        self.at.entry(mention.place).or_default().push(self.sets.len());
+        self.sets.push(Set { ids, values, open, ways: vec![way()] });
+    }
+
+    /// Too many combinations: the values of each decision are tried at least once.
+    fn leave(&mut self, pass: &Rc<Pass>, decisions: &[u32]) {
+        for d in decisions.iter().filter(|d| pass.combinations(&[**d]).is_some()) {
+            self.add(pass, &[*d], &NOWHERE);
+        }
+        if self.large.is_empty() {
+            self.large.push(format!(
+                "some checks mention {} decisions at once, more than {} combinations: each candidate is checked before it is built",
+                decisions.len(),
+                super::MOST_COMBINATIONS
+            ));
         }
     }
 }

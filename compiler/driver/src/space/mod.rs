@@ -6,6 +6,7 @@
 //! | `tasks` | which candidates must be looked at, so that no decision is missed |
 //! | `tree` | the tree of what was found, for the room that searches |
 //! | `checks` | candidates for the checks that mention several decisions |
+//! | `complete` | candidates that the conditions allow, with some answers given |
 //! | `conflict` | why a space is empty |
 //! | `describe` | the tree for people, candidates drawn and numbered |
 //! | `convert` | domains and answers between the language and the search |
@@ -19,9 +20,12 @@
 //! Not here: algorithms of search (`merge-search`), what a candidate is worth.
 
 mod checks;
+mod complete;
 mod conflict;
 mod convert;
 mod describe;
+#[cfg(test)]
+mod networks_tests;
 mod passes;
 mod tasks;
 #[cfg(test)]
@@ -113,11 +117,11 @@ pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRec
         Some(Ok(space)) => space,
     };
     let counted = found.notes.is_empty();
-    let (mut notes, mut diagnostics) = (found.notes, Vec::new());
+    let mut notes = found.notes;
     if checks == Checks::Tried {
-        notes.extend(checks::cover(&mut passes));
-        diagnostics.extend(checks::faults(&mut passes));
+        notes.extend(checks::cover(&mut passes, &space));
     }
+    let diagnostics = checks::faults(&mut passes);
     let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
     Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, diagnostics }))
 }

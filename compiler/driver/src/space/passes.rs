@@ -5,6 +5,7 @@ use crate::analyse::Front;
 use merge_base::Diagnostic;
 use merge_sema::space::{Answer, Decision, Domain, Exploration};
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::rc::Rc;
 
 /// Answers by decision; all others have their defaults, or their first values.
@@ -83,10 +84,22 @@ impl Pass {
         convert::domain(domain).small_count().map(u128::from)
     }
 
+    /// A number that tells the domains of one decision apart.
+    pub fn fingerprint(&self, decision: u32) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.decisions[decision as usize].domain.fingerprint(&mut hasher);
+        hasher.finish()
+    }
+
     /// The combinations of some decisions; none where they are too many to be tried.
     pub fn combinations(&self, decisions: &[u32]) -> Option<u128> {
         let product = decisions.iter().try_fold(1u128, |n, d| n.checked_mul(self.values(*d)?))?;
         (product <= super::MOST_COMBINATIONS).then_some(product)
+    }
+
+    /// Whether something is wrong with the candidate.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
     /// Whether every condition of a `let` holds.

@@ -85,7 +85,10 @@ fn find_with(passes: &mut Passes, ignored: &[Span], links: BTreeSet<BTreeSet<Str
             }
         }
         let pass = passes.get(&answered);
+        // What is wrong with one task hides decisions of the others.
+        let alone = now.len() > 1 && pass.has_errors();
         for task in now {
+            let pass = if alone { passes.get(&found.tasks[task].answered) } else { pass.clone() };
             later.extend(found.sort(task, &pass, ignored));
         }
         open = later;

@@ -82,6 +82,18 @@ save base * picks[0] / picks[0] to \"out\"";
 }
 
 #[test]
+fn what_a_loop_without_turns_would_decide_is_found() {
+    let recipe = "
+choose n in [0, 2]
+choose first in [true, false]
+let picks = [choose k in 1..=3 for i in 0..n]
+let more = [{ choose m in 1..=5 } for i in 0..2 if first and i >= n]
+save base * (1 + len(picks ++ more)) / (1 + len(picks ++ more)) to \"out\"";
+    // Without turns two `m` or none, with two turns two `k`.
+    assert_eq!(opened("no-turns", recipe).space.count().to_string(), (5 * 5 + 1 + 2 * 3 * 3).to_string());
+}
+
+#[test]
 fn spaces_of_any_size_are_counted_quickly() {
     let recipe = "
 let on = [choose keep in [true, false] for t in 0..200]

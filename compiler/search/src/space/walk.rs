@@ -137,6 +137,63 @@ impl Space {
         any.then_some(assignment)
     }
 
+    /// A candidate with the wanted answers, if there is one; what is not wanted has its default, or the first value that goes
+    /// with the rest. Wanted answers to decisions that the candidate lacks count for nothing; one that is not in the domain is in no candidate.
+    pub fn with(&self, wanted: &dyn Fn(&str, &Domain) -> Option<Value>) -> Option<Assignment> {
+        // By node, children first: the answer if it is a decision, and whether there is a candidate below.
+        let mut chosen: Vec<(Option<Value>, bool)> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let found = match node {
+                Node::Unit => (None, true),
+                Node::All(parts) => (None, parts.iter().all(|p| chosen[*p as usize].1)),
+                Node::Decide { slot, domain, default, then } => {
+                    let domain = &self.domains[*domain as usize];
+                    let leads = |value: &Value| match then {
+                        Branch::Same(next) => chosen[*next as usize].1,
+                        Branch::Each(branches) => {
+                            let rank = usize::try_from(domain.rank(value)).ok();
+                            rank.and_then(|r| branches.get(r)).is_some_and(|next| chosen[*next as usize].1)
+                        }
+                    };
+                    let first = || match then {
+                        Branch::Same(_) => Some(domain.middle()).filter(leads),
+                        Branch::Each(branches) => (0..branches.len() as u64).map(|rank| domain.unrank(rank.into())).find(leads),
+                    };
+                    let value = match wanted(self.path(*slot), domain) {
+                        Some(value) => Some(value).filter(|v| domain.contains(v) && leads(v)),
+                        None => default.clone().filter(leads).or_else(first),
+                    };
+                    let holds = value.is_some();
+                    (value, holds)
+                }
+            };
+            chosen.push(found);
+        }
+        if !chosen[self.root as usize].1 {
+            return None;
+        }
+        // The same way down, with the answers that were found.
+        let (mut work, mut entries) = (vec![self.root], vec![]);
+        while let Some(node) = work.pop() {
+            match &self.nodes[node as usize] {
+                Node::Unit => {}
+                Node::All(parts) => work.extend(parts.iter().rev()),
+                Node::Decide { slot, domain, then, .. } => {
+                    let value = chosen[node as usize].0.clone()?;
+                    work.push(match then {
+                        Branch::Same(next) => *next,
+                        Branch::Each(branches) => {
+                            let rank = self.domains[*domain as usize].rank(&value);
+                            *branches.get(usize::try_from(rank).ok()?)?
+                        }
+                    });
+                    entries.push((*slot, value));
+                }
+            }
+        }
+        Some(Assignment { entries })
+    }
+
     /// The decisions of a candidate with their values, in order.
     pub fn named<'a>(&'a self, assignment: &'a Assignment) -> impl Iterator<Item = (&'a str, &'a Value)> {
         assignment.entries.iter().map(|(slot, value)| (self.path(*slot), value))

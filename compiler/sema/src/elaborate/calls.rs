@@ -200,13 +200,18 @@ impl<'p> Cx<'p> {
             return Value::Poison;
         }
         let args = Args { name, given };
-        match name {
+        let watched = self.watches_axes().then(|| args.given.clone());
+        let mut value = match name {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
             "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
             "params" | "bytes" => self.cost(&args, span).into(),
             _ => primitives::call_primitive(self, name, args, span),
+        };
+        if let Some(given) = watched {
+            self.axes_of_call(name, &given, &mut value);
         }
+        value
     }
 
     /// Applies what was lifted to the tensors of one name.
@@ -244,8 +249,10 @@ impl<'p> Cx<'p> {
         let Ok(()) = self.bind_parameters(f, args, Some(&site), span, &mut frame) else { return Value::Poison };
         let caller = self.calls.replace(site);
         self.path.push(f.name.clone());
-        let (value, taint) = self.apart(|cx| cx.body(f, &mut frame));
-        let taint = if self.watch.is_some() { self.result_taint(f, &mut frame, taint) } else { taint };
+        let (mut value, mut taint) = self.at_place(span, 0, |cx| cx.apart(|cx| cx.body(f, &mut frame)));
+        if self.watch.is_some() {
+            taint = self.result_taint(f, &mut value, &mut frame, taint);
+        }
         self.read(taint);
         self.path.pop();
         self.calls = caller;

@@ -73,11 +73,14 @@ impl<'p> Cx<'p> {
         let index = self.decided_index(c, &id, &offer, frame)?;
         self.watch_decision(index, own);
         let taint = self.taint_of_decision(index);
-        self.select_by(taint);
+        // Arms that all keep one shape leave nothing to select.
+        if !self.arms_keep_one_shape(c, frame) {
+            self.select_by(taint);
+        }
         let answer = self.decided[index].decision.answer.clone();
         if let (Written::Arms(arms), Answer::Member(i)) = (&c.domain, &answer) {
             let decides = self.watch.is_some() && arms.iter().any(|(_, _, e)| self.decides(e));
-            return Ok(self.under(taint, decides, |cx| cx.arm(&arms[*i], &c.name, &keys, frame)));
+            return Ok(self.under(taint, decides, (arms[*i].1, 0), |cx| cx.arm(&arms[*i], &c.name, &keys, frame)));
         }
         if let Some(value) = &self.decided[index].value {
             return Ok(value.clone());

@@ -5,19 +5,24 @@
 //! what they were given. A set may be larger than need be, and then a few more candidates are tried; it is never smaller.
 //!
 //! Of a tensor and a model only shapes and names can decide anything later, not entries: a function that declares the shape of its
-//! result hands on what those dims depend on, and `like` what its model's names depend on. Real decisions are arguments of
-//! kernels and decide nothing.
+//! result hands on what those dims depend on, `like` what its model's names depend on, and a layer what each axis depends on (`axes`).
+//! Real decisions are arguments of kernels and decide nothing.
+//!
+//! What decides that a place is reached is kept apart from what is computed there: a fault in the fourth turn of a fold shows itself
+//! whenever there are four turns, so no other combination of the number of turns with the rest need be tried.
 //!
 //! Not here: the tree that is made of this (the driver).
 
 use super::context::Cx;
 use super::expressions::Frame;
 use crate::hir::walk::{Visit, walk_block, walk_expr};
-use crate::hir::{Block, Callee, Choose, Dim, Expr, ExprKind, Fn, FnId, LocalId, Type};
-use crate::space::{Condition, Exploration, Taint, Taints};
-use crate::value::{Argument, Value};
+use crate::hir::{Block, Callee, Choose, Expr, ExprKind, FnId, LocalId};
+use crate::space::{Axes, Condition, Exploration, Mention, Taint, Taints};
+use crate::value::{Argument, TensorVal, Value};
 use merge_base::Span;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// The state of a watching elaboration.
@@ -36,7 +41,10 @@ pub(super) struct Watch {
     binding: Taint,
     /// Of arguments, by where they stand, as they were evaluated last.
     arguments: FxHashMap<Span, Taint>,
-    mentions: FxHashSet<Taint>,
+    /// The branches, turns and calls around, as one number.
+    place: u64,
+    /// What was computed from, what decides whether that is reached, and where.
+    mentions: FxHashSet<(Taint, Taint, u64)>,
     /// What decides whether places are reached where something is decided.
     controls: FxHashSet<Taint>,
     /// Of lists that were made member by member: what the length depends on, and each member.
@@ -54,6 +62,7 @@ type Members = (Rc<[Value]>, Taint, Rc<[Taint]>);
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     control: Taint,
+    place: u64,
     arguments: Vec<(Span, Taint)>,
 }
 
@@ -91,14 +100,17 @@ impl<'p> Cx<'p> {
     pub(super) fn apart(&mut self, body: impl FnOnce(&mut Cx<'p>) -> Value) -> (Value, Taint) {
         let Some(w) = &mut self.watch else { return (body(self), Taint::NONE) };
         let outer = (std::mem::take(&mut w.now), std::mem::take(&mut w.selected), std::mem::take(&mut w.gathered));
-        let value = body(self);
+        let mut value = body(self);
         let Some(w) = &mut self.watch else { return (value, Taint::NONE) };
         let (now, selected, gathered) = (w.now, w.selected, w.gathered);
         (w.now, w.selected, w.gathered) = outer;
-        let all = w.taints.union(now, w.control);
-        w.mentions.insert(all);
+        w.mentions.insert((now, w.control, w.place));
         let now = w.taints.union(now, gathered);
+        if selected != Taint::NONE {
+            select_shapes(&mut value, selected, &mut w.taints);
+        }
         let taint = match &value {
+            Value::Tensor(TensorVal { axes: Some(axes), .. }) => w.taints.of_shape(axes),
             Value::Model(m) => {
                 let own = m.structure.get().unwrap_or(now);
                 m.structure.set(Some(own));
@@ -126,20 +138,48 @@ impl<'p> Cx<'p> {
         self.apart(|cx| cx.expr(e, frame))
     }
 
+    /// Runs `body` as another place: a call, a branch, a turn.
+    pub(super) fn at_place<T>(&mut self, at: Span, turn: usize, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
+        let Some(w) = &mut self.watch else { return body(self) };
+        let mut hasher = FxHasher::default();
+        (w.place, at, turn).hash(&mut hasher);
+        let outer = std::mem::replace(&mut w.place, hasher.finish());
+        let result = body(self);
+        if let Some(w) = &mut self.watch {
+            w.place = outer;
+        }
+        result
+    }
+
     /// Runs `body` where this decides whether it is reached. `decides`: whether something is decided in what is reached so, or in
-    /// what would be otherwise.
-    pub(super) fn under<T>(&mut self, taint: Taint, decides: bool, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
+    /// what would be otherwise. `at` and `turn` tell the place from others.
+    pub(super) fn under<T>(
+        &mut self,
+        taint: Taint,
+        decides: bool,
+        (at, turn): (Span, usize),
+        body: impl FnOnce(&mut Cx<'p>) -> T,
+    ) -> T {
         let Some(w) = &mut self.watch else { return body(self) };
         let outer = w.control;
         w.control = w.taints.union(outer, taint);
-        if decides && taint != Taint::NONE {
-            w.controls.insert(w.control);
-        }
-        let result = body(self);
+        self.note_control(taint, decides);
+        let result = self.at_place(at, turn, body);
         if let Some(w) = &mut self.watch {
             w.control = outer;
         }
         result
+    }
+
+    /// Notes that this decides whether something is reached, even where it is not reached here: a loop without turns.
+    pub(super) fn note_control(&mut self, taint: Taint, decides: bool) {
+        if let Some(w) = &mut self.watch
+            && decides
+            && taint != Taint::NONE
+        {
+            let all = w.taints.union(w.control, taint);
+            w.controls.insert(all);
+        }
     }
 
     /// Runs `body`, which binds variables to values that depend on this.
@@ -181,17 +221,17 @@ impl<'p> Cx<'p> {
     pub(super) fn watched(&self, args: &[Option<Argument>]) -> Watched {
         let Some(w) = &self.watch else { return Watched::default() };
         let arguments = args.iter().flatten().map(|a| (a.span, self.argument_taint(a.span))).collect();
-        Watched { control: w.control, arguments }
+        Watched { control: w.control, place: w.place, arguments }
     }
 
     /// Runs a lifted function where it was written.
     pub(super) fn as_watched(&mut self, watched: &Watched, body: impl FnOnce(&mut Cx<'p>) -> Value) -> Value {
         let Some(w) = &mut self.watch else { return body(self) };
-        let outer = std::mem::replace(&mut w.control, watched.control);
+        let outer = (std::mem::replace(&mut w.control, watched.control), std::mem::replace(&mut w.place, watched.place));
         w.arguments.extend(watched.arguments.iter().copied());
         let (value, _) = self.apart(body);
         if let Some(w) = &mut self.watch {
-            w.control = outer;
+            (w.control, w.place) = outer;
         }
         value
     }
@@ -230,22 +270,6 @@ impl<'p> Cx<'p> {
             }
             other => matches!(other, Value::Tensor(_)),
         }
-    }
-
-    /// What the declared shape of a function's result depends on; `else_` where it does not say.
-    pub(super) fn result_taint(&mut self, f: &'p Fn, frame: &mut Frame, else_: Taint) -> Taint {
-        let Type::Named { dims: Some(dims), .. } = &f.result else { return else_ };
-        let mut all = Taint::NONE;
-        for dim in dims {
-            let taint = match dim {
-                // Where the result itself binds a dim, it may be anything.
-                Dim::Bind(..) | Dim::BindRest(..) => return else_,
-                Dim::Rest(local, _) => frame.taint(*local),
-                Dim::Expr(e) => self.apart_expr(e, frame).1,
-            };
-            all = self.union(all, taint);
-        }
-        all
     }
 
     /// Whether something is decided in an expression, or in a function that it calls.
@@ -324,11 +348,52 @@ impl<'p> Cx<'p> {
         let list = |t: &Taint| w.taints.members(*t).to_vec();
         let mut depends: Vec<Vec<u32>> = w.depends.iter().map(list).collect();
         depends.resize(self.decided.len(), Vec::new());
-        let mut mentions: Vec<Vec<u32>> = w.mentions.iter().map(list).filter(|m| !m.is_empty()).collect();
-        mentions.sort();
+        let mentions = maximal(&w.mentions, &w.taints);
         let mut controls: Vec<Vec<u32>> = w.controls.iter().map(list).collect();
         controls.sort();
         Some(Exploration { depends, controls, conditions: w.conditions, mentions })
+    }
+}
+
+/// The largest of the sets at each place: what is inside another is tried with it.
+fn maximal(mentions: &FxHashSet<(Taint, Taint, u64)>, taints: &Taints) -> Vec<Mention> {
+    let mut places: BTreeMap<(u64, &[u32]), Vec<&[u32]>> = BTreeMap::new();
+    for (decisions, reached_by, place) in mentions {
+        places.entry((*place, taints.members(*reached_by))).or_default().push(taints.members(*decisions));
+    }
+    let mut found = Vec::new();
+    for ((place, reached_by), sets) in places {
+        let inside = |a: &[u32], b: &[u32]| a.len() < b.len() && a.iter().all(|d| b.binary_search(d).is_ok());
+        for decisions in sets.iter().filter(|a| !sets.iter().any(|b| inside(a, b))) {
+            found.push(Mention { decisions: decisions.to_vec(), reached_by: reached_by.to_vec(), place });
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Adds what decided which value it is to what the shapes in it depend on.
+fn select_shapes(value: &mut Value, selected: Taint, taints: &mut Taints) {
+    match value {
+        Value::Tensor(t) => {
+            if let Some(Axes { rank, .. }) = &mut t.axes {
+                *rank = taints.union(*rank, selected);
+            }
+        }
+        Value::List(l) | Value::Tuple(l) if l.iter().any(has_axes) => {
+            let mut parts = l.to_vec();
+            parts.iter_mut().for_each(|v| select_shapes(v, selected, taints));
+            *l = parts.into();
+        }
+        _ => {}
+    }
+}
+
+fn has_axes(value: &Value) -> bool {
+    match value {
+        Value::Tensor(t) => t.axes.is_some(),
+        Value::List(l) | Value::Tuple(l) => l.iter().any(has_axes),
+        _ => false,
     }
 }
 

@@ -135,7 +135,8 @@ impl<'p> Cx<'p> {
                 self.binding(taint, |cx| cx.bind_local(c.local, value, frame));
             }
             Stmt::New { name, local, shape, value, span } => {
-                let (value, taint) = self.apart(|cx| cx.new_tensor(name, shape.as_deref(), value, *span, frame).into());
+                let (mut value, taint) = self.apart(|cx| cx.new_tensor(name, shape.as_deref(), value, *span, frame).into());
+                self.axes_of_new(shape.as_deref(), &mut value, frame);
                 self.binding(taint, |cx| cx.bind_local(*local, value, frame));
             }
         }
@@ -294,11 +295,14 @@ impl<'p> Cx<'p> {
             ExprKind::Model { kind, of, stmts, rules } => self.model_literal(*kind, of, stmts, rules, span, frame),
             ExprKind::If { condition, then, otherwise } => {
                 let (value, taint) = self.apart_expr(condition, frame);
-                self.select_by(taint);
+                // Branches that keep one shape leave nothing to select.
+                if !self.branches_keep_one_shape(then, otherwise, frame) {
+                    self.select_by(taint);
+                }
                 let decides = self.watch.is_some() && (self.block_decides(then) || self.decides(otherwise));
                 match self.decided(&value, condition.span) {
-                    Ok(true) => self.under(taint, decides, |cx| cx.block(then, frame)),
-                    Ok(false) => self.under(taint, decides, |cx| cx.expr(otherwise, frame)),
+                    Ok(true) => self.under(taint, decides, (then.span, 0), |cx| cx.block(then, frame)),
+                    Ok(false) => self.under(taint, decides, (otherwise.span, 1), |cx| cx.expr(otherwise, frame)),
                     Err(_) => Value::Poison,
                 }
             }
@@ -309,21 +313,29 @@ impl<'p> Cx<'p> {
             ExprKind::Choose(c) => {
                 let (value, taint) = self.apart(|cx| cx.choose(c, frame));
                 self.binding(taint, |cx| cx.bind_local(c.local, value.clone(), frame));
-                self.select_by(taint);
+                match &value {
+                    // What selects it stands in its axes.
+                    Value::Tensor(t) if t.axes.is_some() => self.read(taint),
+                    _ => self.select_by(taint),
+                }
                 value
             }
             ExprKind::Unary { op, value } => {
                 let v = self.expr(value, frame);
-                self.unary_operator(*op, (&v, value.span), span)
+                let mut result = self.unary_operator(*op, (&v, value.span), span);
+                self.axes_like(&v, &mut result);
+                result
             }
             ExprKind::Binary { op, left, right, .. } => {
-                let l = self.expr(left, frame);
+                let (l, of_left) = self.side(left, frame);
                 match (op, &l) {
                     (BinaryOp::And, Value::Bool(false)) | (BinaryOp::Or, Value::Bool(true)) => return l,
                     _ => {}
                 }
-                let r = self.expr(right, frame);
-                self.operator(*op, (&l, left.span), (&r, right.span), span)
+                let (r, of_right) = self.side(right, frame);
+                let mut result = self.operator(*op, (&l, left.span), (&r, right.span), span);
+                self.axes_of_operator(*op, (&l, of_left), (&r, of_right), &mut result);
+                result
             }
             ExprKind::Range { start, end, inclusive } => {
                 let mut bound = |e: &'p Option<Box<Expr>>| e.as_ref().map(|e| self.expr(e, frame));
@@ -357,7 +369,9 @@ impl<'p> Cx<'p> {
                 for i in indices {
                     args.push(Some(Argument { value: self.expr(i, frame), span: i.span, parts: Rc::from([]) }));
                 }
-                self.index(args, span)
+                let mut member = self.index(args, span);
+                self.forget_axes(&mut member);
+                member
             }
             ExprKind::As { value, role, role_span } => {
                 let v = self.expr(value, frame);
@@ -405,6 +419,7 @@ impl<'p> Cx<'p> {
         let (list, taint) = self.apart_expr(&clause.list, frame);
         let length = self.length_taint(&list).unwrap_or(taint);
         self.select_by(length);
+        self.note_control(length, decides);
         let Ok(members) = self.members(&list, clause.list.span) else {
             self.bind(&clause.binding, Value::Poison, frame);
             return false;
@@ -422,6 +437,7 @@ impl<'p> Cx<'p> {
                     let (value, taint) = self.apart_expr(c, frame);
                     self.select_by(taint);
                     reached = self.union(reached, taint);
+                    self.note_control(reached, decides);
                     self.decided(&value, c.span).unwrap_or_else(|_| {
                         complete = false;
                         false
@@ -429,7 +445,9 @@ impl<'p> Cx<'p> {
                 }
             };
             if goes {
-                complete &= self.under(reached, decides, |cx| cx.for_each(clauses, depth + 1, decides, frame, body));
+                complete &= self.under(reached, decides, (clause.list.span, turn), |cx| {
+                    cx.for_each(clauses, depth + 1, decides, frame, body)
+                });
             }
             self.keys.pop();
             self.turns.pop();
@@ -481,8 +499,10 @@ impl<'p> Cx<'p> {
         }
         let mut state = start;
         let decides = self.watch.is_some() && self.block_decides(body);
+        self.note_control(length, decides);
         // How often a turn that keeps the shape is taken decides no shape.
         let mut alike = true;
+        let mut states = vec![(state.clone(), taint)];
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
             self.keys.push(self.key_of(member, turn));
@@ -492,15 +512,22 @@ impl<'p> Cx<'p> {
             let mut reached = length;
             let stop = stop.map(|((value, taint), span)| {
                 reached = self.union(length, taint);
+                self.note_control(reached, decides);
                 self.select_by(taint);
                 (value, span)
             });
             let next = match stop {
                 Some((Value::Bool(true), _)) => None,
                 None | Some((Value::Bool(false), _)) => {
-                    let (next, of_turn) = self.apart(|cx| cx.under(reached, decides, |cx| cx.block(body, frame)));
-                    taint = self.union(taint, of_turn);
+                    let here = (body.span, turn);
+                    let (next, of_turn) = self.apart(|cx| cx.under(reached, decides, here, |cx| cx.block(body, frame)));
+                    // Where the axes tell, a state depends on the turn that gave it and no other.
+                    taint = match &next {
+                        Value::Tensor(t) if t.axes.is_some() => of_turn,
+                        _ => self.union(taint, of_turn),
+                    };
                     alike &= self.same_shape(&state, &next);
+                    states.push((next.clone(), taint));
                     Some(next)
                 }
                 Some((condition, span)) => match self.tensor(&condition, span) {
@@ -513,6 +540,7 @@ impl<'p> Cx<'p> {
                     }
                     Ok(stop) => {
                         let next = self.block(body, frame);
+                        states.clear();
                         Some(self.frozen((&stop, span), &state, &next, body.span))
                     }
                     Err(_) => Some(Value::Poison),
@@ -528,6 +556,10 @@ impl<'p> Cx<'p> {
                 return Value::Poison;
             }
         }
+        if self.watches_axes() && self.axes_of_fold(&states, length, &mut state) {
+            return state;
+        }
+        states.iter().for_each(|(_, of_state)| self.read(*of_state));
         self.read(taint);
         if !alike {
             self.select_by(length);

@@ -12,7 +12,7 @@
 //! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
 //! | `files`, `save` | checkpoints; outputs |
-//! | `choices`, `domains`, `explore` | decisions; what they may be answered with; what depends on them |
+//! | `choices`, `domains`, `explore`, `axes` | decisions; what they may be answered with; what depends on them, axis by axis |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
 //! | `definitions`, `stand_ins` | functions that nothing calls; lengths for their dims |
@@ -23,6 +23,7 @@
 //! Not here: what each primitive computes (`primitives`), the algebra of degrees (`degree`).
 
 mod adapter;
+mod axes;
 mod calls;
 mod choices;
 mod context;

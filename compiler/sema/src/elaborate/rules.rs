@@ -112,7 +112,8 @@ impl<'p> Cx<'p> {
                     let keys = self.keys.len();
                     self.keys.extend(captures.iter().map(|c| c.to_string()));
                     let decides = self.watch.is_some() && rules.iter().any(|r| self.decides(&r.value));
-                    let (value, taint) = self.apart(|cx| cx.under(reached, decides, |cx| cx.expr(&rule.value, frame)));
+                    let (value, taint) =
+                        self.apart(|cx| cx.under(reached, decides, (rule.value.span, 0), |cx| cx.expr(&rule.value, frame)));
                     self.keys.truncate(keys);
                     of_rules[rule_index] = self.union(of_rules[rule_index], taint);
                     if let Value::Model(m) = &value

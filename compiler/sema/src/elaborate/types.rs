@@ -281,6 +281,7 @@ impl<'p> Cx<'p> {
             let label = format!("{} has {}", self.describe(span), self.show_shape(&shape));
             return Err(self.error(codes::WRONG_SHAPE, message, span, label));
         }
+        let whole = self.bound_taint();
         for (i, dim) in dims.iter().enumerate() {
             let at = if rest.is_some_and(|r| i > r) { shape.len() - (dims.len() - i) } else { i };
             match dim {
@@ -293,7 +294,8 @@ impl<'p> Cx<'p> {
                     }
                     _ => {
                         frame.dims.push((*local, span, shape.clone()));
-                        self.bind_local(*local, Value::Int(shape[at] as i64), frame);
+                        let taint = self.axis_taint(t, at).unwrap_or(whole);
+                        self.binding(taint, |cx| cx.bind_local(*local, Value::Int(shape[at] as i64), frame));
                     }
                 },
                 Dim::BindRest(local, _) | Dim::Rest(local, _) => {

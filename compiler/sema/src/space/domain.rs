@@ -1,6 +1,7 @@
 //! What a decision may be answered with, and answers as text.
 
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 
 /// What a decision may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,18 @@ impl Domain {
             Domain::Order { labels } => Answer::Order((0..labels.len()).collect()),
             Domain::Subset { low, .. } => Answer::Subset((0..*low).collect()),
             Domain::Simplex { n } => Answer::Simplex(vec![1.0 / *n as f64; *n]),
+        }
+    }
+
+    /// Feeds a hasher with what tells the domain from others.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        match self {
+            Domain::Members { labels, ordered } => (0, labels, ordered).hash(hasher),
+            Domain::Int { low, high, log } => (1, low, high, log).hash(hasher),
+            Domain::Real { low, high, log } => (2, low.to_bits(), high.to_bits(), log).hash(hasher),
+            Domain::Order { labels } => (3, labels).hash(hasher),
+            Domain::Subset { labels, low, high } => (4, labels, low, high).hash(hasher),
+            Domain::Simplex { n } => (5, n).hash(hasher),
         }
     }
 

@@ -12,7 +12,7 @@ mod domain;
 mod taint;
 
 pub use domain::{Answer, Domain};
-pub use taint::{Taint, Taints};
+pub use taint::{Axes, Taint, Taints};
 
 use merge_base::Span;
 
@@ -48,8 +48,19 @@ pub struct Exploration {
     pub controls: Vec<Vec<u32>>,
     /// The conditions behind the `requires` of `let`s that decisions and ints settle.
     pub conditions: Vec<Condition>,
-    /// Sets of decisions that something was computed from together, ascending: what a check may mention.
-    pub mentions: Vec<Vec<u32>>,
+    /// What a check may mention.
+    pub mentions: Vec<Mention>,
+}
+
+/// Decisions that something was computed from together at one place, by number, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mention {
+    pub decisions: Vec<u32>,
+    /// Decisions that decide whether the place is reached. What is computed there does not depend on them otherwise.
+    pub reached_by: Vec<u32>,
+    /// The branches, turns and calls around. A candidate that mentions a place, with whatever decisions, shows the faults that its
+    /// answers have there.
+    pub place: u64,
 }
 
 /// A `requires` of a `let`.

@@ -12,6 +12,15 @@ impl Taint {
     pub const NONE: Taint = Taint(0);
 }
 
+/// On which decisions the shape of a tensor depends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axes {
+    /// How many axes there are, and which of several tensors it is: part of what each length depends on.
+    pub rank: Taint,
+    /// Each length.
+    pub each: Rc<[Taint]>,
+}
+
 /// All sets of one elaboration. Equal sets have equal numbers.
 #[derive(Debug)]
 pub struct Taints {
@@ -45,6 +54,11 @@ impl Taints {
     /// The members, ascending.
     pub fn members(&self, taint: Taint) -> &[u32] {
         &self.sets[taint.0 as usize]
+    }
+
+    /// All that a shape depends on.
+    pub fn of_shape(&mut self, axes: &Axes) -> Taint {
+        axes.each.iter().fold(axes.rank, |all, t| self.union(all, *t))
     }
 
     /// What is in either.
