@@ -249,12 +249,13 @@ pub enum Lhs {
         shape: Option<RuleShape>,
         span: Span,
     },
-    /// `"module" as f(x: type)`.
+    /// `"module" as f(x: type) -> type`; the second type is that of `f(x)`.
     Module {
         pattern: Str,
         function: Name,
         argument: Name,
         ty: Option<Type>,
+        result: Option<Type>,
         span: Span,
     },
     Error(Span),

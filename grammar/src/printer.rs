@@ -544,7 +544,7 @@ fn lhs_text(lhs: &Lhs) -> String {
             p.word("_");
             rule_shape(&mut p, shape);
         }
-        Lhs::Module { pattern, function, argument, ty, .. } => {
+        Lhs::Module { pattern, function, argument, ty, result, .. } => {
             p.string(&pattern.text);
             let _ = write!(p.out, " as {}({}", function.text, argument.text);
             if let Some(ty) = ty {
@@ -552,6 +552,10 @@ fn lhs_text(lhs: &Lhs) -> String {
                 p.ty(ty);
             }
             p.word(")");
+            if let Some(result) = result {
+                p.word(" -> ");
+                p.ty(result);
+            }
         }
         Lhs::Error(_) => {}
     }

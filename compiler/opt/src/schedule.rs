@@ -7,8 +7,8 @@ use crate::fuse::{Dispatch, Goal, Group, Part, Place};
 use crate::idle::Idle;
 use crate::outline::{Call, Finds, Kernels, Outlined, Reads, Role, outline};
 use merge_abi::{
-    Access, BinaryFn, Constraint, Cut, Loop, Operand, Origin, OutTensor, Output, Plan, Read, Recipe, RowPhase, RowPhaseKind,
-    RowPick, ScalarId, ScalarOp, Selection, Sink, StatId, Step, Target, Temp, View,
+    Access, Apart, Beside, BinaryFn, Constraint, Cut, Loop, Operand, Origin, OutTensor, Output, Plan, Read, Recipe, RowPhase,
+    RowPhaseKind, RowPick, ScalarId, ScalarOp, Selection, Sink, StatId, Step, Target, Temp, View,
 };
 use merge_ir::tir::{Graph, NodeId, Op};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -67,8 +67,15 @@ fn output(graph: &Graph, o: &merge_ir::tir::Output) -> Output {
         tokenizer: o.tokenizer,
         config: o.config.clone(),
         adapter: o.adapter.clone(),
+        beside: Beside { apart: apart(o), files: Vec::new() },
         place: o.place.clone(),
     }
+}
+
+/// Start values of parameters lie in a file of their own; factors named as PEFT wants them are the output itself.
+fn apart(o: &merge_ir::tir::Output) -> Option<Apart> {
+    let trained = o.trained.as_ref().filter(|_| o.adapter.is_none())?;
+    Some(Apart { file: trained.file.clone(), tensors: u64::from(trained.starts) })
 }
 
 /// What a scalar of the plan stands for.

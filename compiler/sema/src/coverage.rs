@@ -7,10 +7,12 @@
 //! Not here: `_` before other rules (`resolve` says so without a header), what the rules give.
 
 mod fold;
+mod modules;
 #[cfg(test)]
 mod tests;
 
 pub use fold::fold_names;
+pub use modules::{ModuleShare, cover_modules};
 
 use crate::codes::names::{AMBIGUOUS_CAPTURE, MATCHES_NOTHING, NEVER_REACHED, NOT_COVERED};
 use crate::hir::{Lhs, LocalId, Rule, RuleDim};
@@ -98,7 +100,7 @@ fn fit(rule: &Rule, name: &str, shape: &[u64], in_domain: &dyn Fn(usize, &Captur
     match &rule.lhs {
         Lhs::Pattern { pattern, .. } => pattern.matches(name, in_domain),
         Lhs::Rest => Matches::One(Vec::new()),
-        Lhs::Module { .. } | Lhs::Error => Matches::No,
+        Lhs::Module(_) | Lhs::Error => Matches::No,
     }
 }
 
@@ -129,6 +131,7 @@ fn tensors(n: usize) -> String {
 fn two_ways(rule: &Rule, name: &str, one: &[CaptureValue], other: &[CaptureValue]) -> Diagnostic {
     let captures = match &rule.lhs {
         Lhs::Pattern { pattern, .. } => pattern.captures(),
+        Lhs::Module(m) => m.pattern.captures(),
         _ => &[],
     };
     let show = |values: &[CaptureValue]| {
@@ -166,7 +169,7 @@ fn empty_share(
     in_domain: &dyn Fn(usize, usize, &CaptureValue) -> bool,
 ) -> Option<Diagnostic> {
     let plain_rest = |r: &Rule| matches!(r.lhs, Lhs::Rest) && r.shape.is_none();
-    if matches!(rule.lhs, Lhs::Module { .. } | Lhs::Error) || rules[..index].iter().any(plain_rest) {
+    if matches!(rule.lhs, Lhs::Module(_) | Lhs::Error) || rules[..index].iter().any(plain_rest) {
         return None;
     }
     // Tensors it would cover were it alone, by the rule that took them.
@@ -185,15 +188,7 @@ fn empty_share(
         return None;
     }
     if all > 0 {
-        let mut d = Diagnostic::new(
-            NEVER_REACHED,
-            format!("this rule is never reached: the rules above take all {} that it matches", tensors(all)),
-            rule.lhs_span,
-            "nothing is left for it",
-        );
-        for (by, n) in taken.iter().enumerate().filter(|(_, n)| **n > 0).take(3) {
-            d = d.label(rules[by].lhs_span, format!("takes {}", tensors(*n)));
-        }
+        let d = never_reached(rules, rule, &taken, &format!("all {}", tensors(all)), &tensors);
         let help = if plain_rest(rule) {
             "remove it: every tensor has a rule already"
         } else {
@@ -209,6 +204,20 @@ fn empty_share(
             Some(Diagnostic::new(MATCHES_NOTHING, message, rule.lhs_span, "matches nothing").help("remove the rule"))
         }
     }
+}
+
+/// A rule of which the rules above took `all`; `taken` counts by rule.
+fn never_reached(rules: &[Rule], rule: &Rule, taken: &[usize], all: &str, shares: &dyn Fn(usize) -> String) -> Diagnostic {
+    let mut d = Diagnostic::new(
+        NEVER_REACHED,
+        format!("this rule is never reached: the rules above take {all} that it matches"),
+        rule.lhs_span,
+        "nothing is left for it",
+    );
+    for (by, n) in taken.iter().enumerate().filter(|(_, n)| **n > 0).take(3) {
+        d = d.label(rules[by].lhs_span, format!("takes {}", shares(*n)));
+    }
+    d
 }
 
 fn matches_nothing(rule: &Rule, pattern: &Pattern, subject: &Subject<'_>) -> Diagnostic {

@@ -235,12 +235,25 @@ pub enum Lhs {
         optional: bool,
     },
     Rest,
-    /// `"module" as f(x)`: parsed and resolved, answered by "not there yet".
-    Module {
-        pattern: Pattern,
-        captures: Vec<LocalId>,
-    },
+    /// `"module" as f(x: type) -> type`: the module of the base, and what goes into it.
+    Module(Box<ModuleLhs>),
     Error,
+}
+
+/// The left side of a rule that replaces a module.
+#[derive(Clone, Debug)]
+pub struct ModuleLhs {
+    /// Matched against paths of modules: what stands before a dot in some tensor's name.
+    pub pattern: Pattern,
+    pub captures: Vec<LocalId>,
+    /// What calls of [`Callee::Module`] name.
+    pub function: LocalId,
+    pub argument: LocalId,
+    pub argument_name: String,
+    /// Of the argument; its open dims are locals.
+    pub ty: Option<Type>,
+    /// Of `f(x)`.
+    pub result: Option<Type>,
 }
 
 #[derive(Clone, Debug)]
@@ -388,6 +401,8 @@ pub enum Callee {
     Fn(FnId),
     /// A primitive of the language, by its entry in `primitives::PRIMITIVES`.
     Primitive(&'static str),
+    /// The module that the rule around replaces.
+    Module(LocalId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -446,8 +446,39 @@ pub struct Output {
     /// Text of `adapter_config.json`, where the tensors are an adapter's factors: they are then named as PEFT wants
     /// it, and nothing else lies beside them.
     pub adapter: Option<String>,
+    pub beside: Beside,
     /// `recipe.merge:3:1`.
     pub place: String,
+}
+
+/// What else lies in an output's folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Tensors that are not the model's: start values of parameters.
+    pub apart: Option<Apart>,
+    pub files: Vec<OutFile>,
+}
+
+/// The last tensors of an output, in a file of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    pub file: String,
+    /// How many; where that is all of them, the output has no other file of tensors.
+    pub tensors: u64,
+}
+
+/// A file that is known when the plan is made, but for values of settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutFile {
+    pub name: String,
+    pub pieces: Vec<FilePiece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FilePiece {
+    Bytes(Vec<u8>),
+    /// The value of a setting as text, such as `0.5`: the shortest that reads back as the same f64.
+    Setting(SettingId),
 }
 
 /// A tensor to be written.
@@ -456,6 +487,20 @@ pub struct OutTensor {
     pub name: String,
     pub dtype: DType,
     pub shape: Vec<u64>,
+}
+
+impl OutFile {
+    /// The file where settings have these values, by [`SettingId`].
+    pub fn contents(&self, settings: &[f64]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                FilePiece::Bytes(bytes) => all.extend_from_slice(bytes),
+                FilePiece::Setting(id) => all.extend_from_slice(format!("{:?}", settings[id.0 as usize]).as_bytes()),
+            }
+        }
+        all
+    }
 }
 
 impl OutTensor {

@@ -223,7 +223,7 @@ fn perform(
     let inputs = prepare(plan, options)?;
     check::check(plan, kernels, &inputs)?;
     let provenance = provenance(plan, options, &inputs, &settings)?;
-    let writer = Writer::create(&outputs, &inputs.checkpoints, &provenance)?;
+    let writer = Writer::create(&outputs, &inputs.checkpoints, &settings, &provenance)?;
 
     let totals = Totals { non_finite: plan.sources.iter().map(|_| AtomicU64::new(0)).collect(), ..Totals::default() };
     let setup = Setup {

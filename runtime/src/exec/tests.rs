@@ -186,6 +186,7 @@ pub(super) fn output(tensors: Vec<OutTensor>, shard: Option<u64>) -> Output {
         tokenizer: None,
         config: vec![],
         adapter: None,
+        beside: merge_abi::Beside::default(),
         place: "t.merge:1:1".into(),
     }
 }

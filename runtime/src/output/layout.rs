@@ -48,7 +48,7 @@ pub(crate) struct Place {
     pub bytes: u64,
 }
 
-/// Lays out an output; `small` are the names of the files that go beside the weights.
+/// Lays out an output: the model's tensors in one file or in shards, those apart in another; `small` are the names of the files that go beside the weights.
 ///
 /// # Errors
 /// Of the recipe: names or sizes that the format cannot hold.
@@ -57,8 +57,10 @@ pub(crate) fn lay_out(output: &Output, provenance: &Provenance, small: &[String]
     let mut seen = std::collections::HashSet::new();
     let mut total = 0u64;
     let mut sizes = Vec::with_capacity(output.tensors.len());
-    for t in &output.tensors {
-        if t.name.is_empty() || t.name == METADATA || !seen.insert(&t.name) {
+    let apart = output.beside.apart.as_ref().map_or(0, |a| (a.tensors as usize).min(output.tensors.len()));
+    let models = output.tensors.len() - apart;
+    for (i, t) in output.tensors.iter().enumerate() {
+        if t.name.is_empty() || t.name == METADATA || !seen.insert((i < models, &t.name)) {
             return Err(wrong(format!("cannot hold a tensor named `{}`", t.name)).with_help("names must differ and not be empty"));
         }
         let bytes = t.shape.iter().try_fold(t.dtype.size(), |n, d| n.checked_mul(*d));
@@ -70,12 +72,18 @@ pub(crate) fn lay_out(output: &Output, provenance: &Provenance, small: &[String]
         total = sum;
     }
 
-    let shards = cut(&sizes, output.shard);
-    let names: Vec<String> = match shards.len() {
+    let mut shards = if apart > 0 && models == 0 { Vec::new() } else { cut(&sizes[..models], output.shard) };
+    let mut names: Vec<String> = match shards.len() {
+        0 => Vec::new(),
         1 if output.adapter.is_some() => vec![ADAPTER.to_owned()],
         1 => vec![SINGLE.to_owned()],
         n => (1..=n).map(|i| format!("model-{i:05}-of-{n:05}.safetensors")).collect(),
     };
+    let several = shards.len() > 1;
+    if let Some(a) = output.beside.apart.as_ref().filter(|_| apart > 0) {
+        shards.push((models..output.tensors.len()).collect());
+        names.push(a.file.clone());
+    }
     let metadata = metadata(output, provenance, small);
     let mut places = vec![Place { file: 0, offset: 0, bytes: 0 }; sizes.len()];
     let mut files = Vec::with_capacity(shards.len());
@@ -102,7 +110,7 @@ pub(crate) fn lay_out(output: &Output, provenance: &Provenance, small: &[String]
         let header = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
         files.push(LayoutFile { name, header, size: data_start + end });
     }
-    let index = (files.len() > 1).then(|| index(output, &places, &files, total));
+    let index = several.then(|| index(output, models, &places, &files, total));
     Ok(Layout { files, places, index })
 }
 
@@ -138,9 +146,9 @@ fn metadata(output: &Output, provenance: &Provenance, small: &[String]) -> Value
 }
 
 /// The index as Hugging Face's libraries write it: sorted, two spaces.
-fn index(output: &Output, places: &[Place], files: &[LayoutFile], total: u64) -> String {
+fn index(output: &Output, models: usize, places: &[Place], files: &[LayoutFile], total: u64) -> String {
     let map: BTreeMap<&str, &str> =
-        output.tensors.iter().zip(places).map(|(t, p)| (t.name.as_str(), files[p.file].name.as_str())).collect();
+        output.tensors[..models].iter().zip(places).map(|(t, p)| (t.name.as_str(), files[p.file].name.as_str())).collect();
     let value = json!({ "metadata": { "total_size": total }, "weight_map": map });
     // `{:#}` prints JSON with two spaces and cannot fail.
     format!("{value:#}\n")

@@ -67,15 +67,21 @@ struct Open {
 
 impl Writer {
     /// Checks paths and free space, then makes the temporary files with their headers, in full length, and
-    /// the small files. `checkpoints` are those of the plan, in its order.
+    /// the small files. `checkpoints` are those of the plan, in its order; `settings` the values of its settings.
     ///
     /// # Errors
     /// Of the world, or of the recipe or usage where an output cannot be what it asks for. Nothing is left behind.
-    pub fn create(outputs: &[Output], checkpoints: &[Checkpoint], provenance: &Provenance) -> Result<Writer, Error> {
+    pub fn create(
+        outputs: &[Output],
+        checkpoints: &[Checkpoint],
+        settings: &[f64],
+        provenance: &Provenance,
+    ) -> Result<Writer, Error> {
         let mut planned = Vec::with_capacity(outputs.len());
         for output in outputs {
             let target = Target::check(output, checkpoints)?;
-            let (small, notes) = if target.is_file { Default::default() } else { small_files::choose(output, checkpoints)? };
+            let (small, notes) =
+                if target.is_file { Default::default() } else { small_files::choose(output, checkpoints, settings)? };
             let names: Vec<String> = small.iter().map(|s| s.name.clone()).collect();
             let mut layout = lay_out(output, provenance, &names)?;
             if target.is_file {
@@ -194,6 +200,7 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
         let to = open.temporary.path.join(&file.name);
         let shown = open.target.shown.join(&file.name);
         match &file.contents {
+            Contents::Bytes(bytes) => fs::write(to, bytes).map_err(|e| Error::io("write", &shown, &e))?,
             Contents::Text(text) => fs::write(to, text).map_err(|e| Error::io("write", &shown, &e))?,
             // `fs::copy` would copy the rights too, and files of caches are often read-only.
             Contents::CopyOf(from) => {
@@ -209,6 +216,7 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
 /// Bytes of all files of an output.
 fn bytes_of(layout: &Layout, small: &[SmallFile]) -> u64 {
     let small = small.iter().map(|s| match &s.contents {
+        Contents::Bytes(bytes) => bytes.len() as u64,
         Contents::Text(text) => text.len() as u64,
         Contents::CopyOf(path) => fs::metadata(path).map_or(0, |m| m.len()),
     });

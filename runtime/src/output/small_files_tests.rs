@@ -35,12 +35,13 @@ fn output(temp: &Temp, layers: u64, dtype: DType) -> Output {
         tokenizer: None,
         config: Vec::new(),
         adapter: None,
+        beside: merge_abi::Beside::default(),
         place: "recipe.merge:9:1".into(),
     }
 }
 
 fn written(temp: &Temp, output: &Output, checkpoints: &[Checkpoint]) -> (Vec<String>, String, Vec<String>) {
-    let writer = Writer::create(std::slice::from_ref(output), checkpoints, &Provenance::default()).expect("made");
+    let writer = Writer::create(std::slice::from_ref(output), checkpoints, &[], &Provenance::default()).expect("made");
     let notes = writer.finish().expect("moved").remove(0).notes;
     let files = temp.listing().into_iter().filter_map(|p| p.strip_prefix("out/").map(str::to_owned)).collect();
     (files, fs::read_to_string(temp.path().join("out/config.json")).unwrap_or_default(), notes)
@@ -124,7 +125,7 @@ fn keys_may_lie_in_a_section_and_a_missing_dtype_is_added_only_when_it_changed()
 fn a_config_that_is_not_json_is_named_and_one_that_is_not_there_is_made_on_request() {
     let temp = Temp::new("small-bad");
     let base = model(&temp, "base", 1, &[("config.json", "{oops")]);
-    let error = Writer::create(&[output(&temp, 1, DType::BF16)], &[base], &Provenance::default()).expect_err("bad config");
+    let error = Writer::create(&[output(&temp, 1, DType::BF16)], &[base], &[], &Provenance::default()).expect_err("bad config");
     assert!(error.message.contains("base/config.json") && error.message.contains("not valid JSON"), "{error}");
     assert!(!temp.path().join("out").exists());
     let bare = || model(&temp, "bare", 1, &[]);

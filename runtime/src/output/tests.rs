@@ -21,6 +21,7 @@ pub(super) fn output(path: &Path, tensors: &[(&str, DType, &[u64])]) -> Output {
         tokenizer: None,
         config: Vec::new(),
         adapter: None,
+        beside: merge_abi::Beside::default(),
         place: "recipe.merge:9:1".into(),
     }
 }
@@ -39,7 +40,7 @@ fn data(output: &Output, t: usize) -> Vec<u8> {
 }
 
 fn write_all(outputs: &[Output], checkpoints: &[Checkpoint]) -> Result<Vec<Written>, Error> {
-    let writer = Writer::create(outputs, checkpoints, &provenance())?;
+    let writer = Writer::create(outputs, checkpoints, &[], &provenance())?;
     for (o, output) in outputs.iter().enumerate() {
         // Backwards and in pieces: order must not matter.
         for t in (0..output.tensors.len()).rev() {
@@ -68,7 +69,7 @@ fn matches(output: &Output) {
 
 fn refused(temp: &Temp, outputs: &[Output], checkpoints: &[Checkpoint], exit: u8, says: &[&str]) {
     let before = temp.listing();
-    let error = Writer::create(outputs, checkpoints, &provenance()).expect_err("it must be refused");
+    let error = Writer::create(outputs, checkpoints, &[], &provenance()).expect_err("it must be refused");
     let all = error.to_string();
     says.iter().for_each(|s| assert!(all.contains(s), "`{all}` does not say `{s}`"));
     assert!(error.help.is_some(), "no remedy: {all}");
@@ -140,7 +141,7 @@ fn nothing_at_all_can_be_saved_too() {
 fn threads_may_write_side_by_side() {
     let temp = Temp::new("out-threads");
     let o = output(&temp.path().join("out"), &[("x", DType::U8, &[40_000]), ("y", DType::U8, &[40_000])]);
-    let writer = Writer::create(std::slice::from_ref(&o), &[], &provenance()).expect("made");
+    let writer = Writer::create(std::slice::from_ref(&o), &[], &[], &provenance()).expect("made");
     std::thread::scope(|s| {
         for part in 0..8 {
             let (writer, o) = (&writer, &o);
@@ -160,13 +161,13 @@ fn threads_may_write_side_by_side() {
 fn a_dropped_writer_leaves_nothing_and_the_old_output_stays() {
     let temp = Temp::new("out-drop");
     let o = output(&temp.path().join("new/out"), MODEL);
-    let writer = Writer::create(std::slice::from_ref(&o), &[], &provenance()).expect("made");
+    let writer = Writer::create(std::slice::from_ref(&o), &[], &[], &provenance()).expect("made");
     assert!(temp.listing().iter().any(|p| p.starts_with("new/.out.partial-")), "{:?}", temp.listing());
     drop(writer);
     assert_eq!(temp.listing(), Vec::<String>::new());
     write_all(std::slice::from_ref(&o), &[]).expect("written");
     let before = temp.listing();
-    drop(Writer::create(std::slice::from_ref(&o), &[], &provenance()).expect("made"));
+    drop(Writer::create(std::slice::from_ref(&o), &[], &[], &provenance()).expect("made"));
     assert_eq!(temp.listing(), before);
     matches(&o);
 }
@@ -233,14 +234,14 @@ fn a_disk_that_is_too_small_is_noticed_before_anything() {
     let huge = output(&temp.path().join("out"), &[("x", DType::U8, &[1 << 60])]);
     refused(&temp, &[huge], &[], 3, &["not enough space", "it needs 1.2 EB", "are free"]);
     let beyond = output(&temp.path().join("out"), &[("x", DType::F32, &[1 << 62, 2])]);
-    let error = Writer::create(&[beyond], &[], &provenance()).expect_err("too large");
+    let error = Writer::create(&[beyond], &[], &[], &provenance()).expect_err("too large");
     assert!(error.message.contains("too large to count"), "{error}");
 }
 
 #[test]
 fn writes_beyond_a_tensor_are_refused() {
     let temp = Temp::new("out-beyond");
-    let writer = Writer::create(&[output(&temp.path().join("out"), MODEL)], &[], &provenance()).expect("made");
+    let writer = Writer::create(&[output(&temp.path().join("out"), MODEL)], &[], &[], &provenance()).expect("made");
     assert!(writer.write_at(0, 0, 0, &[0; 13]).is_err() && writer.write_at(0, 0, 12, &[0]).is_err());
     assert!(writer.write_at(0, 0, u64::MAX, &[0]).is_err() && writer.write_at(0, 0, 12, &[]).is_ok());
 }

@@ -132,8 +132,22 @@ pub struct Output {
     pub config: Vec<(String, String)>,
     /// Text of `adapter_config.json`, where the tensors are an adapter's factors.
     pub adapter: Option<String>,
+    pub trained: Option<Trained>,
     pub place: String,
     pub span: Span,
+}
+
+/// What an output has that is to be trained, or that weights cannot hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// Its part of [`Graph::networks`].
+    pub networks: std::ops::Range<u32>,
+    /// Its part of [`Graph::reweighted`].
+    pub reweighted: std::ops::Range<u32>,
+    /// How many of the output's tensors, the last ones, are start values of parameters.
+    pub starts: u32,
+    /// The file of its own that these lie in.
+    pub file: String,
 }
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use super::text::{reduce_name, role};
 use super::{
-    Constraint, Graph, Layer, Network, NodeId, Op, OutTensor, Output, Over, Parameter, ParameterId, Reweighted, SourceId,
+    Constraint, Graph, Layer, Network, NodeId, Op, OutTensor, Output, Over, Parameter, ParameterId, Reweighted, SourceId, Trained,
 };
 use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::{FileId, Span};
@@ -96,6 +96,7 @@ impl Parser {
             tokenizer: None,
             config: Vec::new(),
             adapter: None,
+            trained: None,
             place: self.word()?,
             span: nowhere(),
         };
@@ -106,6 +107,14 @@ impl Parser {
                 "tokenizer" => output.tokenizer = Some(self.number()?),
                 "config" => output.config.push((self.word()?, self.word()?)),
                 "adapter" => output.adapter = Some(self.word()?),
+                "trained" => {
+                    output.trained = Some(Trained {
+                        networks: self.number()?..self.number()?,
+                        reweighted: self.number()?..self.number()?,
+                        starts: self.number()?,
+                        file: self.word()?,
+                    });
+                }
                 w => return Err(format!("unexpected `{w}`")),
             }
         }

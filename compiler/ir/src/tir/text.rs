@@ -56,6 +56,10 @@ pub fn print(graph: &Graph) -> String {
         if let Some(config) = &o.adapter {
             let _ = write!(out, " adapter {config:?}");
         }
+        if let Some(t) = &o.trained {
+            let _ = write!(out, " trained {} {}", t.networks.start, t.networks.end);
+            let _ = write!(out, " {} {} {} {:?}", t.reweighted.start, t.reweighted.end, t.starts, t.file);
+        }
         out.push('\n');
         for t in &o.tensors {
             let _ = writeln!(out, "  {:?} {} %{}", t.name, t.dtype, t.node.0);

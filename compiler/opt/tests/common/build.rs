@@ -28,6 +28,7 @@ impl Default for Build {
             tokenizer: None,
             config: Vec::new(),
             adapter: None,
+            trained: None,
             place: "test.merge:1:1".into(),
             span: here(),
         });

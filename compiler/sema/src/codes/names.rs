@@ -64,8 +64,6 @@ pub const AMBIGUOUS_CAPTURE: Code = Code("E1305");
 pub const PRIMITIVE_LATER: Code = Code("E1901");
 /// `new` tensors.
 pub const NEW_LATER: Code = Code("E1906");
-/// A rule that replaces a module.
-pub const MODULE_RULE_LATER: Code = Code("E1907");
 
 /// Every code of this file.
 pub const ALL: &[Code] = &[
@@ -98,5 +96,4 @@ pub const ALL: &[Code] = &[
     AMBIGUOUS_CAPTURE,
     PRIMITIVE_LATER,
     NEW_LATER,
-    MODULE_RULE_LATER,
 ];

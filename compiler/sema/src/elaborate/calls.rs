@@ -86,6 +86,9 @@ impl<'p> Cx<'p> {
         if let Callee::Primitive(name @ ("without" | "names")) = callee {
             return self.by_pattern(name, args, span, frame);
         }
+        if let Callee::Module(function) = callee {
+            return self.call_module(function, args, span, frame).into();
+        }
         let given = self.evaluate_for(callee, args, frame);
         match self.bind_arguments(callee, args, given) {
             Ok(bound) => self.call_bound(callee, bound, span),
@@ -132,6 +135,7 @@ impl<'p> Cx<'p> {
                 Some(p) => p.params.iter().map(|p| (p.name, !p.named_only)).collect(),
                 None => return Err(Reported),
             },
+            Callee::Module(_) => vec![("x", true)],
         };
         let mut bound: Vec<Option<Argument>> = vec![None; params.len()];
         let mut places = (0..params.len()).filter(|i| params[*i].1);
@@ -159,6 +163,8 @@ impl<'p> Cx<'p> {
                 }
                 self.call_primitive(name, bound, span)
             }
+            // Called where it stands, by `call_module`.
+            Callee::Module(_) => Value::Poison,
             Callee::Fn(id) => {
                 let f = self.function(id);
                 let lifts: Vec<bool> =
@@ -206,6 +212,7 @@ impl<'p> Cx<'p> {
             "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
             "params" | "bytes" => self.cost(&args, span).into(),
+            "within" => self.within(&args, span).into(),
             _ => primitives::call_primitive(self, name, args, span),
         };
         if let Some(given) = watched {

@@ -84,6 +84,8 @@ pub struct Cx<'p> {
     /// Entries of the parameters of the last network.
     pub(super) network_parameters: Option<u64>,
     pub(super) model_names: FxHashMap<*const Model, (Rc<Model>, String)>,
+    /// The modules that rules around replace, innermost last.
+    pub(super) called: Vec<super::modules::Called<'p>>,
     /// What a scalar is as a coefficient, where that is known better than "an atom of its own".
     fracs: FxHashMap<NodeId, Frac>,
     node_atoms: FxHashMap<NodeId, Atom>,
@@ -153,6 +155,7 @@ impl<'p> Cx<'p> {
             network_parameters: None,
             global_taints: vec![Taint::NONE; program.globals.len()],
             model_names: FxHashMap::default(),
+            called: Vec::new(),
             fracs: FxHashMap::default(),
             node_atoms: FxHashMap::default(),
             atoms: Vec::new(),

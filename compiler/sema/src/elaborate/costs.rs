@@ -4,7 +4,7 @@ use super::context::Cx;
 use crate::codes::types as codes;
 use crate::value::{Args, Reported, Value};
 use merge_abi::DType;
-use merge_base::Span;
+use merge_base::{Diagnostic, Span};
 
 impl Cx<'_> {
     /// `params(m)`: the entries of its tensors; `bytes(m)`: what they take in the dtype of the file they come from, or in F32.
@@ -28,6 +28,47 @@ impl Cx<'_> {
             total = total.saturating_add(entries.saturating_mul(size));
         }
         self.count(total, span)
+    }
+
+    /// `within(names, model, params: n)`: in their order, each name whose tensor still fits into what is left of `n` entries; one
+    /// that does not is passed over, and those after it may. Whole tensors under a budget, as Su et al. 2023 (arXiv
+    /// 2306.02320) draw them.
+    pub(super) fn within(&mut self, args: &Args, span: Span) -> Result<Value, Reported> {
+        let (Some(names), Some(model), Some(budget)) = (args.get(0), args.get(1), args.get(2)) else { return Err(Reported) };
+        let members = self.members(&names.value, names.span)?;
+        let model = match &model.value {
+            Value::Model(m) => m.clone(),
+            other => {
+                let message = format!("`within` wants a model, and this is {}", other.kind());
+                return Err(self.error(codes::WRONG_KIND, message, model.span, ""));
+            }
+        };
+        let mut left = match &budget.value {
+            Value::Int(n) => u64::try_from(*n).unwrap_or(0),
+            other => {
+                let message = format!("a budget is an int, and this is {}", other.kind());
+                let d = Diagnostic::new(codes::WRONG_KIND, message, budget.span, "");
+                return Err(self.report(d.help("as a share of a model: `params: div(params(base), 100)`")));
+            }
+        };
+        let mut taken = Vec::new();
+        for member in members.iter() {
+            let Value::Str(text) = member else {
+                let message = format!("`within` wants names of tensors, and this list holds {}", member.kind());
+                let d = Diagnostic::new(codes::WRONG_KIND, message, names.span, "");
+                return Err(self.report(d.help("`names(base, \"**\")` lists them")));
+            };
+            let name = self.names.id(text);
+            let entries: u64 = match model.get(self, name) {
+                Some(t) => self.shape(&t?).iter().product(),
+                None => return Err(self.no_such_tensor(&model, name, span)),
+            };
+            if entries <= left {
+                left -= entries;
+                taken.push(member.clone());
+            }
+        }
+        Ok(Value::List(taken.into()))
     }
 
     fn count(&mut self, n: u64, span: Span) -> Result<Value, Reported> {

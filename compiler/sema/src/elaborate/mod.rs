@@ -14,6 +14,7 @@
 //! | `files`, `save` | checkpoints; outputs |
 //! | `choices`, `domains`, `explore`, `axes` | decisions; what they may be answered with; what depends on them, axis by axis |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
+//! | `modules` | rules that replace modules |
 //! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
 //! | `definitions`, `stand_ins` | functions that nothing calls; lengths for their dims |
 //!
@@ -36,6 +37,7 @@ mod files;
 mod findings;
 mod index;
 mod model;
+mod modules;
 mod names;
 mod network;
 mod operators;

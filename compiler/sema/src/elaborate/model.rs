@@ -3,6 +3,7 @@
 use super::context::Cx;
 use super::explore::Watched;
 use super::findings::CallSite;
+use super::modules::Replaced;
 use super::names::NameId;
 use crate::codes::models as codes;
 use crate::hir::{BinaryOp, FnId, Role, UnaryOp};
@@ -24,6 +25,8 @@ pub struct Model {
     pub origin: Option<u32>,
     /// On which decisions its names and shapes depend, once that is known.
     pub(super) structure: Cell<Option<Taint>>,
+    /// The modules that the rules of its own literal replace.
+    pub(super) replaced: OnceCell<Rc<[Replaced]>>,
     names: OnceCell<Result<Rc<[NameId]>, Reported>>,
     partial: OnceCell<bool>,
     cache: RefCell<FxHashMap<NameId, Result<TensorVal, Reported>>>,
@@ -74,8 +77,8 @@ pub(super) enum LiftOp {
 
 impl Model {
     pub(super) fn new(what: What, origin: Option<u32>) -> Rc<Model> {
-        let (structure, names, partial, cache, has, buffers) = Default::default();
-        Rc::new(Model { what, origin, structure, names, partial, cache, has, buffers })
+        let (structure, replaced, names, partial, cache, has, buffers) = Default::default();
+        Rc::new(Model { what, origin, structure, replaced, names, partial, cache, has, buffers })
     }
 
     /// A model of tensors at hand.

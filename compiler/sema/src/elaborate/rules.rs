@@ -6,7 +6,7 @@ use super::expressions::Frame;
 use super::model::Model;
 use super::names::NameId;
 use crate::codes::{models as codes, types};
-use crate::coverage::{Subject, cover};
+use crate::coverage::{Subject, cover, cover_modules};
 use crate::degree::Degree;
 use crate::degree::explain::Wanted;
 use crate::hir::{Expr, Lhs, ModelKind, Rule, RuleDim, Stmt};
@@ -61,14 +61,7 @@ impl<'p> Cx<'p> {
         for rule in rules {
             let captures = match &rule.lhs {
                 Lhs::Pattern { pattern, .. } => pattern.captures().iter().map(|c| c.domain.as_ref()).collect(),
-                Lhs::Module { .. } => {
-                    self.not_there_yet(
-                        "a rule that replaces a module (`as f(x)`)",
-                        "rules on weights are there: `\"….weight\" => …`",
-                        rule.lhs_span,
-                    );
-                    Vec::new()
-                }
+                Lhs::Module(m) => m.pattern.captures().iter().map(|c| c.domain.as_ref()).collect(),
                 Lhs::Rest | Lhs::Error => Vec::new(),
             };
             let mut lists = Err(Reported);
@@ -85,14 +78,17 @@ impl<'p> Cx<'p> {
         let called = self.text(of.span).trim();
         let called = if called.len() > 40 || called.contains('\n') { "the model" } else { called };
         let subject = Subject { tensors: &listed, name: called, span: of.span };
-        let (coverage, found) = cover(rules, &subject, &|rule, capture, value| domains[rule].holds(capture, value));
+        let in_domain = |rule: usize, capture: usize, value: &CaptureValue| domains[rule].holds(capture, value);
+        let (coverage, found) = cover(rules, &subject, &in_domain);
+        let (shares, of_modules) = cover_modules(rules, &subject, &in_domain);
         for (i, rule) in rules.iter().enumerate() {
-            let tensors = coverage.rule_of.iter().filter(|r| **r == Some(i)).count();
+            let tensors =
+                coverage.rule_of.iter().filter(|r| **r == Some(i)).count() + shares.iter().filter(|s| s.rule == i).count();
             self.rules.push(RuleShare { span: rule.span, tensors });
         }
         let mut of_rules = vec![Taint::NONE; rules.len()];
         let outer = self.tensor.take();
-        for d in found {
+        for d in found.into_iter().chain(of_modules) {
             self.report(d);
         }
         let mut tensors = Tensors::default();
@@ -149,12 +145,15 @@ impl<'p> Cx<'p> {
             }
             self.give(*name, tensor, rule, &mut tensors, &mut given_by);
         }
+        let replaced = self.binding(reached, |cx| cx.replaced_modules(&model, rules, &shares, frame));
         self.tensor = outer;
         // Where the rules themselves are broken, that the model is empty is no news.
         if tensors.is_empty() && coverage.rule_of.contains(&None) {
             return Value::Poison;
         }
+        let Ok(replaced) = replaced.and_then(|own| self.with_inherited(&model, own, of.span)) else { return Value::Poison };
         let made = Model::of_tensors(tensors, model.origin);
+        let _ = made.replaced.set(replaced);
         structure = self.union(structure, reached);
         made.structure.set(Some(structure));
         self.read(structure);
@@ -184,6 +183,18 @@ impl<'p> Cx<'p> {
                 }
                 RuleDim::Ignore | RuleDim::Is(_) => {}
             }
+        }
+    }
+
+    /// A tensor where one is wanted now: itself, or of a model in a rule the tensor of the matched name; none if it is neither.
+    pub fn tensor_of_rule(&mut self, value: &Value) -> Option<Result<TensorVal, Reported>> {
+        match value {
+            Value::Tensor(t) => Some(Ok(t.clone())),
+            Value::Model(m) => {
+                let name = self.tensor?;
+                m.get(self, name)
+            }
+            _ => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::context::Cx;
 use super::expressions::Frame;
 use super::model::Model;
+use super::modules::Replaced;
 use super::names::NameId;
 use crate::codes::{models as codes, types};
 use crate::degree::explain::Wanted;
@@ -130,6 +131,11 @@ impl<'p> Cx<'p> {
         if !complete {
             return;
         }
+        let Ok(replaced) = model.replaced(self, s.value.span) else { return };
+        if let Some(module) = replaced.first() {
+            self.replaced_in_weights(module, replaced.len(), s.value.span);
+            return;
+        }
         let origin = model.origin;
         if s.format.is_some() {
             self.save_adapter(s, path, role, &model, &tensors, options);
@@ -154,9 +160,20 @@ impl<'p> Cx<'p> {
             tokenizer: options.tokenizer,
             config: options.config,
             adapter: None,
+            trained: None,
             place: self.sources.place(s.span),
             span: s.span,
         });
+    }
+
+    /// Weights cannot say that a module is replaced.
+    fn replaced_in_weights(&mut self, module: &Replaced, count: usize, span: Span) {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let message = format!("weights alone cannot say that `{}`{more} is replaced", module.name);
+        let d = Diagnostic::new(codes::CANNOT_SAVE, message, span, "this model has more than weights")
+            .label(module.span, "replaced here")
+            .help("`save .. as adapter` writes what a trainer needs: the graph of what replaces it, and start values");
+        self.report(d);
     }
 
     /// `save .. as peft`: the factors of the deltas, with a config that says how they are used.
@@ -200,6 +217,7 @@ impl<'p> Cx<'p> {
             tokenizer: None,
             config: Vec::new(),
             adapter: Some(peft.config),
+            trained: None,
             place: self.sources.place(s.span),
             span: s.span,
         });

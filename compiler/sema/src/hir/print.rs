@@ -266,9 +266,16 @@ impl<'p> Printer<'p> {
                 let _ = write!(self.out, "{:?}{}", pattern.text(), if *optional { "?" } else { "" });
                 self.captures(captures);
             }
-            Lhs::Module { pattern, captures } => {
-                let _ = write!(self.out, "module {:?}", pattern.text());
-                self.captures(captures);
+            Lhs::Module(m) => {
+                let _ = write!(self.out, "{:?}", m.pattern.text());
+                self.captures(&m.captures);
+                self.put(" as ");
+                self.local(m.function);
+                self.put("(");
+                self.local(m.argument);
+                self.after_type(": ", m.ty.as_ref());
+                self.put(")");
+                self.after_type(" -> ", m.result.as_ref());
             }
             Lhs::Rest => self.put("_"),
             Lhs::Error => self.put("<error>"),
@@ -287,6 +294,13 @@ impl<'p> Printer<'p> {
             self.put("]");
         }
         self.after(" => ", Some(&rule.value));
+    }
+
+    fn after_type(&mut self, word: &str, ty: Option<&'p Type>) {
+        if let Some(ty) = ty {
+            self.put(word);
+            self.ty(ty);
+        }
     }
 
     fn captures(&mut self, captures: &'p [LocalId]) {
@@ -427,6 +441,7 @@ impl<'p> Printer<'p> {
                 let _ = write!(self.out, "{name}#{}", id.0);
             }
             Callee::Primitive(name) => self.put(name),
+            Callee::Module(local) => self.local(local),
         }
         self.put("(");
         self.list(args, |p, arg| {

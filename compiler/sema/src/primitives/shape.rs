@@ -216,8 +216,9 @@ pub fn diag(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// `dim(x, axis)`.
 pub fn dim(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let (x, axis) = (need(cx, args, 0, span)?, need(cx, args, 1, span)?);
-    let Value::Tensor(t) = &x.value else { return Err(wrong_kind(cx, args.name, "takes a tensor", x)) };
-    let shape = cx.shape(t);
+    let Some(t) = cx.tensor_of_rule(&x.value) else { return Err(wrong_kind(cx, args.name, "takes a tensor", x)) };
+    let t = t?;
+    let shape = cx.shape(&t);
     let n = int(cx, args.name, axis)?;
     let k = resolve_axis(cx, args.name, n, shape.len(), axis.span)?;
     Ok(Value::Int(i64::try_from(shape[k]).unwrap_or(i64::MAX)))
@@ -226,8 +227,9 @@ pub fn dim(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 /// `numel(x)`.
 pub fn numel(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let x = need(cx, args, 0, span)?;
-    let Value::Tensor(t) = &x.value else { return Err(wrong_kind(cx, args.name, "takes a tensor", x)) };
-    let n: u64 = cx.shape(t).iter().product();
+    let Some(t) = cx.tensor_of_rule(&x.value) else { return Err(wrong_kind(cx, args.name, "takes a tensor", x)) };
+    let t = t?;
+    let n: u64 = cx.shape(&t).iter().product();
     Ok(Value::Int(i64::try_from(n).unwrap_or(i64::MAX)))
 }
 

@@ -166,7 +166,11 @@ pub const PRIMITIVES: &[Primitive] = &[
         "The size of a model on disk, an int: in the dtypes of its checkpoint, new tensors in F32.",
     ),
     later("flops", const { &[p("model")] }, "The operations of one forward pass.", ""),
-    later("within", const { &[p("names"), p("model"), must("params")] }, "As many names as fit a budget.", "write the names out"),
+    there(
+        "within",
+        const { &[p("names"), p("model"), must("params")] },
+        "Of a list of names, in order, those whose whole tensors still fit into so many entries.",
+    ),
     // Reductions: of a list across its members, of a tensor within it.
     there("sum", const { &[p("x"), OVER] }, "The sum of a list entry by entry, or of a tensor's entries."),
     there(

@@ -6,7 +6,7 @@ use crate::codes::names::{
     ARGUMENT_TWICE, ARGUMENT_WANTS_NAME, MISSING_ARGUMENT, NOT_A_VALUE, TOO_MANY_ARGUMENTS, UNKNOWN_ARGUMENT, UNKNOWN_NAME,
     UNKNOWN_WORD,
 };
-use crate::hir::{Arg, Callee, Expr, ExprKind, FnId};
+use crate::hir::{Arg, Callee, Expr, ExprKind, FnId, LocalId};
 use crate::primitives::{AXIS_WORDS, PRIMITIVES, Primitive, primitive};
 use merge_base::{Diagnostic, Span, did_you_mean, list_names};
 use merge_grammar::ast;
@@ -37,8 +37,8 @@ impl Resolver<'_> {
             }
             return self.only_arguments(args);
         };
-        if self.is_module(name) {
-            return self.only_arguments(args);
+        if let Some(module) = self.module_named(name) {
+            return self.call_module(module, name, callee.span, args);
         }
         if let Some(id) = self.function(name) {
             return self.call_function(id, callee.span, args);
@@ -65,6 +65,15 @@ impl Resolver<'_> {
             }
         }
         ExprKind::Error
+    }
+
+    /// `f(x)` in a rule that replaces a module.
+    fn call_module(&mut self, module: LocalId, name: &str, span: Span, args: &[ast::Arg]) -> ExprKind {
+        let slots = [Slot { name: "x".into(), optional: false, named_only: false, words: &[], pattern: false }];
+        match self.arguments(name, &format!("{name}(x)"), span, &slots, args) {
+            Some(args) => ExprKind::Call { callee: Callee::Module(module), callee_span: span, args },
+            None => ExprKind::Error,
+        }
     }
 
     fn call_function(&mut self, id: FnId, span: Span, args: &[ast::Arg]) -> ExprKind {

@@ -1,7 +1,7 @@
 //! What the language has and this version does not do yet: it is resolved, and then answered.
 
 use super::Resolver;
-use crate::codes::names::{MODULE_RULE_LATER, PRIMITIVE_LATER};
+use crate::codes::names::PRIMITIVE_LATER;
 use crate::primitives::Primitive;
 use merge_base::{Code, Diagnostic, Span};
 
@@ -15,10 +15,5 @@ impl Resolver<'_> {
         let general = "what this would give, made beforehand and read with `tensors(path)`, or numbers written out";
         let instead = if p.instead.is_empty() { general } else { p.instead };
         self.later(PRIMITIVE_LATER, &format!("`{}` is", p.name), span, &format!("what works: {instead}"));
-    }
-
-    pub(super) fn later_module(&mut self, span: Span) {
-        let help = "what works: rules about the module's tensors, such as `\"model.layers.{l}.mlp.**\" => ..`";
-        self.later(MODULE_RULE_LATER, "a rule that replaces a module (`as f(x)`) is", span, help);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Resolver;
 use crate::codes::names::{BAD_PATTERN, REST_NOT_LAST};
-use crate::hir::{ExprKind, Lhs, LocalId, Rule, RuleDim};
+use crate::hir::{ExprKind, Lhs, LocalId, ModuleLhs, Rule, RuleDim};
 use crate::pattern::{Pattern, Place, parse};
 use merge_base::Diagnostic;
 use merge_grammar::ast;
@@ -19,11 +19,11 @@ impl Resolver<'_> {
         })
     }
 
-    /// A plain `_` takes all the rest, so nothing may follow it.
+    /// A plain `_` takes all the rest of the tensors, so nothing but rules about modules may follow it.
     fn rest_comes_last(&mut self, rules: &[ast::Rule]) {
         let first = rules.iter().position(|r| matches!(r.lhs, ast::Lhs::Rest { shape: None, .. }));
         if let Some(at) = first
-            && let Some(next) = rules.get(at + 1)
+            && let Some(next) = rules[at + 1..].iter().find(|r| !matches!(r.lhs, ast::Lhs::Module { .. }))
         {
             let d = Diagnostic::new(
                 REST_NOT_LAST,
@@ -52,26 +52,42 @@ impl Resolver<'_> {
                 dims(self, shape).map_or((Lhs::Error, None), |dims| (lhs, dims))
             }
             ast::Lhs::Rest { shape, .. } => dims(self, shape).map_or((Lhs::Error, None), |dims| (Lhs::Rest, dims)),
-            ast::Lhs::Module { pattern, function, argument, ty, .. } => {
-                if self.rule_pattern(pattern).is_none() {
-                    self.scope_is_broken();
-                }
-                self.later_module(lhs_span);
-                self.define_module(&function.text);
-                self.define(&argument.text, argument.span);
-                if let Some(ty) = ty {
-                    self.declare_dims(&[ty]);
-                    self.ty(ty, &mut FxHashSet::default());
-                }
-                (Lhs::Error, None)
+            ast::Lhs::Module { pattern, function, argument, ty, result, .. } => {
+                (self.module_lhs(pattern, function, argument, ty.as_ref(), result.as_ref()), None)
             }
             ast::Lhs::Error(_) => (Lhs::Error, None),
         };
-        if matches!((&lhs, &rule.lhs), (Lhs::Error, ast::Lhs::Pattern { .. } | ast::Lhs::Rest { .. } | ast::Lhs::Error(_))) {
+        if matches!(lhs, Lhs::Error) {
             // Its captures are not known, so names that are missing on the right are no news.
             self.scope_is_broken();
         }
         Rule { lhs, shape, lhs_span, value: self.expr(&rule.value), span: rule.span }
+    }
+
+    /// `"module" as f(x: type) -> type`; `f`, `x` and the dims that are no variables yet are defined in the current scope.
+    fn module_lhs(
+        &mut self,
+        pattern: &ast::Str,
+        function: &ast::Name,
+        argument: &ast::Name,
+        ty: Option<&ast::Type>,
+        result: Option<&ast::Type>,
+    ) -> Lhs {
+        let pattern = self.rule_pattern(pattern);
+        let function = self.define_module(&function.text, function.span);
+        let x = self.define(&argument.text, argument.span);
+        let types: Vec<&ast::Type> = ty.into_iter().chain(result).collect();
+        self.declare_dims(&types);
+        let mut bound = FxHashSet::default();
+        let ty = ty.map(|t| self.ty(t, &mut bound));
+        let result = result.map(|t| self.ty(t, &mut bound));
+        match pattern {
+            Some((pattern, captures)) => {
+                let argument_name = argument.text.clone();
+                Lhs::Module(Box::new(ModuleLhs { pattern, captures, function, argument: x, argument_name, ty, result }))
+            }
+            None => Lhs::Error,
+        }
     }
 
     /// The pattern of a rule, its captures defined in the current scope.

@@ -33,7 +33,7 @@ struct Scope {
     /// Names that are defined further down.
     pending: Vec<(String, Span)>,
     /// Modules bound by `as f(x)`, which are called like functions.
-    modules: Vec<String>,
+    modules: Vec<(String, LocalId)>,
     /// Variables that should be used.
     watched: Vec<LocalId>,
     /// Something in it could not be parsed.
@@ -176,14 +176,18 @@ impl Resolver<'_> {
     }
 
     /// Binds the module of a rule, which is called like a function.
-    pub(super) fn define_module(&mut self, name: &str) {
+    pub(super) fn define_module(&mut self, name: &str, span: Span) -> LocalId {
+        let id = self.local(name, span);
         if let Some(scope) = self.body.scopes.last_mut() {
-            scope.modules.push(name.to_string());
+            scope.modules.push((name.to_string(), id));
         }
+        id
     }
 
-    pub(super) fn is_module(&self, name: &str) -> bool {
-        self.body.scopes.iter().any(|s| s.modules.iter().any(|m| m == name))
+    /// The module of this name that the rule around replaces.
+    pub(super) fn module_named(&self, name: &str) -> Option<LocalId> {
+        let in_scope = |s: &Scope| s.modules.iter().find(|(m, _)| m == name).map(|(_, id)| *id);
+        self.body.scopes.iter().rev().find_map(in_scope)
     }
 
     /// A name where a value is wanted.
@@ -204,6 +208,12 @@ impl Resolver<'_> {
             let d = if inside { d } else { d.label(later, "defined here") };
             self.body.wanted.push(later);
             self.report(d.help("a `let` sees only what stands above it; move the definition up"));
+            return;
+        }
+        if self.module_named(name).is_some() {
+            let d = Diagnostic::new(NOT_A_VALUE, format!("`{name}` is a module, not a value"), span, "a module")
+                .help(format!("call it: `{name}(x)`"));
+            self.report(d);
             return;
         }
         if let Some(id) = self.function(name) {

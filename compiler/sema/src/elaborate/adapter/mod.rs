@@ -26,6 +26,7 @@ mod peft;
 
 pub(crate) use factors::{factor_pair, factors};
 pub(super) use keys::is_factor;
+pub(super) use peft::is_embedding;
 
 use super::context::Cx;
 use super::files::Opening;

@@ -31,6 +31,11 @@ const EMBEDDINGS: [&str; 11] = [
     "shared",
 ];
 
+/// Whether PEFT takes a module for an embedding, by the last part of its path.
+pub(in crate::elaborate) fn is_embedding(module: &str) -> bool {
+    EMBEDDINGS.contains(&module.rsplit('.').next().unwrap_or(module))
+}
+
 /// Model types whose matrices are stored `[in, out]` (`Conv1D` of transformers).
 const FAN_IN_FAN_OUT: [&str; 4] = ["gpt2", "imagegpt", "decision_transformer", "openai-gpt"];
 
@@ -84,9 +89,8 @@ impl<'p> Cx<'p> {
                 faults.push((text.to_string(), show_shape(&shape), shape.len()));
                 continue;
             };
-            let last = module.rsplit('.').next().unwrap_or(module);
             let form = match shape.len() {
-                2 if self.adapters.embeddings.contains(name) || EMBEDDINGS.contains(&last) => Form::Embedding,
+                2 if self.adapters.embeddings.contains(name) || is_embedding(module) => Form::Embedding,
                 2 if all_turned || self.adapters.turned.contains(name) => Form::Turned,
                 2 => Form::Matrix,
                 _ => Form::Kernel,
@@ -170,7 +174,7 @@ impl<'p> Cx<'p> {
     }
 
     /// Whether the matrices of the base are stored `[in, out]`, by what its config says it is.
-    fn is_fan_in_fan_out(&mut self, model: &Model) -> bool {
+    pub(in crate::elaborate) fn is_fan_in_fan_out(&mut self, model: &Model) -> bool {
         let Some(origin) = model.origin else { return false };
         let path = self.opened[origin as usize].path.clone();
         let Ok(Some(text)) = self.checkpoints.beside(&path, "config.json") else { return false };

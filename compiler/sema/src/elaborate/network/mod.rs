@@ -199,6 +199,7 @@ impl<'p> Cx<'p> {
             tokenizer: None,
             config: Vec::new(),
             adapter: None,
+            trained: None,
             place: self.sources.place(at),
             span: at,
         });
