@@ -142,3 +142,20 @@ fn a_model_that_its_evaluator_changed_is_not_taken_over() {
     let records = search(&file, &Flags::default());
     assert!(records.iter().all(|r| r.work.is_some_and(|w| w.computed == w.tensors)), "{records:?}");
 }
+
+#[test]
+fn conditions_on_reals_rule_candidates_out_and_cost_no_trial() {
+    let folder = Folder::new("search-conditions");
+    write_stand_ins(folder.path());
+    let text = "let base = checkpoint(\"base\")[\"**.weight\"]\nlet math = checkpoint(\"math\")[\"**.weight\"]\n\
+        let blend = {\nchoose t in 0.0..=1.0 = 0.9\nchoose kind in [\"a\", \"b\"]\n\
+        let x = t requires t > 0.5\nlike base { _ => if kind == \"a\" { lerp(base, math, x) } else { lerp(math, base, x) } }\n}\n\
+        search blend { evaluate: command(\"echo 1 # {model}\"), maximize: \"score\", using: random(seed: 1), trials: 12 }\n";
+    let file = folder.write("recipe.merge", text);
+    let records = search(&file, &Flags::default());
+    assert_eq!(records.len(), 12);
+    assert!(records.iter().all(|r| r.reason.is_none() && r.choices["blend.t"].as_f64().unwrap() > 0.5), "{records:?}");
+    let journal = std::fs::read_to_string(folder.join("blend.trials.jsonl")).unwrap();
+    let ruled_out: Vec<&str> = journal.lines().filter(|line| line.contains("\"ruled_out\"")).collect();
+    assert!(ruled_out.len() > 3 && ruled_out.iter().all(|line| line.contains("t > 0.5")), "{journal}");
+}

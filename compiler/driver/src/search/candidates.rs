@@ -4,7 +4,7 @@
 //! read, elaborated or compiled for it (`structures`). And of its tensors those alone are computed that no earlier model has
 //! (`merge_runtime::Reuse`).
 
-use super::structures::Structures;
+use super::structures::{Structure, Structures};
 use merge_runtime::{Reuse, progress::Silent};
 use merge_search::Assignment;
 use merge_search::engine::Job;
@@ -23,8 +23,6 @@ pub(super) struct Candidates<'a> {
     pub(super) domains: &'a BTreeMap<String, Domain>,
     pub(super) folder: &'a Path,
     pub(super) keep: bool,
-    /// Whether candidates have to be asked whether they are any.
-    pub(super) asks: bool,
     pub(super) threads: usize,
     pub(super) structures: Structures<'a>,
     /// What trials leave to later ones.
@@ -60,35 +58,32 @@ impl Candidates<'_> {
     }
 }
 
+impl Candidates<'_> {
+    /// What a candidate says to the plan of its structure.
+    fn options(&self, structure: &Structure, answers: &BTreeMap<String, Answer>) -> merge_runtime::Options {
+        let known = |name: &String| structure.plan.settings.iter().any(|s| s.name == *name);
+        let settings = self.settings(answers).into_iter().filter(|(name, _)| known(name)).collect();
+        merge_runtime::Options { settings, threads: Some(self.threads), ..merge_runtime::Options::default() }
+    }
+}
+
 impl Models for Candidates<'_> {
     fn feasible(&self, candidate: &Assignment) -> Result<(), String> {
-        if !self.asks {
-            return Ok(());
-        }
         let answers = self.answers(candidate);
-        let elaborated = self.structures.with_front(|front| front.elaborate(&answers, false))?;
-        match elaborated.diagnostics.iter().find(|d| d.is_error()) {
-            Some(d) => Err(d.message.clone()),
-            None => Ok(()),
-        }
+        // Conditions that reals are in are part of the plan: a candidate whose structure is known is not elaborated.
+        let structure = self.structures.of(&answers)?;
+        merge_runtime::settings(&structure.plan, &self.options(&structure, &answers)).map(drop).map_err(|e| e.message)
     }
 
     fn materialise(&self, job: &Job) -> Result<Model, String> {
         let answers = self.answers(&job.assignment);
-        let (structure, compiled) = self.structures.of(&answers)?;
+        let structure = self.structures.of(&answers)?;
+        let (kernels, compiled) = self.structures.load(&structure)?;
         let plan = &structure.plan;
         let path = self.folder.join(job.number.to_string());
         self.clear(job.number);
-        let known: Vec<&str> = plan.settings.iter().map(|s| s.name.as_str()).collect();
-        let mut settings = self.settings(&answers);
-        settings.retain(|(name, _)| known.contains(&name.as_str()));
-        let options = merge_runtime::Options {
-            settings,
-            out: Some(path.clone()),
-            threads: Some(self.threads),
-            ..merge_runtime::Options::default()
-        };
-        let run = merge_runtime::run_reusing(plan, &structure.kernels, &structure.codes, &options, &Silent, &self.reuse);
+        let options = merge_runtime::Options { out: Some(path.clone()), ..self.options(&structure, &answers) };
+        let run = merge_runtime::run_reusing(plan, &kernels, &structure.codes, &options, &Silent, &self.reuse);
         let summary = run.map_err(|e| e.message)?;
         let tensors = plan.outputs.iter().flat_map(|o| &o.tensors);
         let (mut params, mut bytes) = (0.0, 0.0);

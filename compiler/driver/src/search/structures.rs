@@ -13,21 +13,20 @@ use merge_ir::kir::Kernel;
 use merge_sema::space::Answer;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Structures that are kept.
 const MOST: usize = 64;
 /// Kernels that are kept for structures to come.
 const MOST_KERNELS: usize = 8192;
 
-/// A plan with its kernels.
+/// A plan with its kernels, which are compiled when it is first run.
 pub(super) struct Structure {
     pub plan: Plan,
-    pub kernels: Vec<KernelFn>,
+    written: Vec<Kernel>,
     /// What each kernel computes.
     pub codes: Vec<[u8; 16]>,
-    /// The code that the kernels are in.
-    _loaded: Vec<Arc<Jit>>,
+    loaded: OnceLock<Vec<Loaded>>,
 }
 
 /// All structures that a search met, and readings of its recipe to make more.
@@ -45,7 +44,8 @@ pub(super) struct Structures<'a> {
 #[derive(Clone)]
 struct Loaded {
     function: KernelFn,
-    code: Arc<Jit>,
+    /// Held so that the function may be called.
+    _code: Arc<Jit>,
 }
 
 #[derive(Default)]
@@ -95,13 +95,13 @@ impl<'a> Structures<'a> {
         Ok(result)
     }
 
-    /// The structure of a candidate, and how many kernels were compiled for it now.
+    /// The structure of a candidate.
     ///
     /// # Errors
     /// A sentence: what is wrong with this candidate.
-    pub fn of(&self, answers: &BTreeMap<String, Answer>) -> Result<(Arc<Structure>, u64), String> {
+    pub fn of(&self, answers: &BTreeMap<String, Answer>) -> Result<Arc<Structure>, String> {
         if let Some(known) = self.known(answers) {
-            return Ok((known, 0));
+            return Ok(known);
         }
         let (compiled, members) = self.with_front(|front| {
             let elaborated = front.elaborate(answers, false);
@@ -111,12 +111,9 @@ impl<'a> Structures<'a> {
             let members = elaborated.decisions.iter().filter(|d| !d.structural).map(|d| d.id.clone());
             Ok::<_, String>((compiled, members.collect::<Vec<_>>()))
         })??;
-        let codes: Vec<[u8; 16]> = compiled.kernels.iter().map(code_of).collect();
-        let (loaded, new) = self.load(&compiled.kernels, &codes)?;
-        let kernels = loaded.iter().map(|l| l.function).collect();
-        let mut code: Vec<Arc<Jit>> = loaded.into_iter().map(|l| l.code).collect();
-        code.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let structure = Arc::new(Structure { plan: compiled.plan, kernels, codes, _loaded: code });
+        let codes = compiled.kernels.iter().map(code_of).collect();
+        let loaded = OnceLock::new();
+        let structure = Arc::new(Structure { plan: compiled.plan, written: compiled.kernels, codes, loaded });
         let mut made = lock(&self.made);
         made.arguments.extend(members);
         while made.by_answers.len() >= MOST {
@@ -129,7 +126,7 @@ impl<'a> Structures<'a> {
         let entry = (made.clock, structure.clone());
         let key = if has_arguments(&structure.plan, answers, &made.arguments) { short } else { key(answers, &BTreeSet::new()) };
         made.by_answers.insert(key, entry);
-        Ok((structure, new))
+        Ok(structure)
     }
 
     fn known(&self, answers: &BTreeMap<String, Answer>) -> Option<Arc<Structure>> {
@@ -149,8 +146,22 @@ impl<'a> Structures<'a> {
         Some(structure.clone())
     }
 
-    /// The kernels' functions, and how many of them had to be compiled.
-    fn load(&self, kernels: &[Kernel], codes: &[[u8; 16]]) -> Result<(Vec<Loaded>, u64), String> {
+    /// The functions of a structure's kernels, and how many of them had to be compiled. They may be called while it lives.
+    ///
+    /// # Errors
+    /// Internal ones of code generation.
+    pub fn load(&self, structure: &Structure) -> Result<(Vec<KernelFn>, u64), String> {
+        let mut new = 0;
+        if structure.loaded.get().is_none() {
+            let (loaded, compiled) = self.compile(&structure.written, &structure.codes)?;
+            // Another worker may have been quicker; both have the same kernels.
+            new = structure.loaded.set(loaded).map_or(0, |()| compiled);
+        }
+        let loaded = structure.loaded.get().map(Vec::as_slice).unwrap_or_default();
+        Ok((loaded.iter().map(|l| l.function).collect(), new))
+    }
+
+    fn compile(&self, kernels: &[Kernel], codes: &[[u8; 16]]) -> Result<(Vec<Loaded>, u64), String> {
         let mut found: HashMap<[u8; 16], Loaded> = HashMap::new();
         let mut missing: BTreeMap<[u8; 16], Kernel> = BTreeMap::new();
         {
@@ -172,7 +183,7 @@ impl<'a> Structures<'a> {
             for (identity, kernel) in &missing {
                 let name = &kernel.name;
                 let function = code.kernel(name).ok_or_else(|| format!("kernel `{name}` was not compiled"))?;
-                let loaded = Loaded { function, code: code.clone() };
+                let loaded = Loaded { function, _code: code.clone() };
                 known.insert(*identity, loaded.clone());
                 found.insert(*identity, loaded);
             }
