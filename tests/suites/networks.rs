@@ -159,6 +159,11 @@ fn orthogonal_starts_are_and_dirac_passes_its_input_through() {
         (y.shape.as_slice(), &y.entries[..18], &y.entries[18..]),
         ([3, 3, 3].as_slice(), x.as_slice(), [0.0; 9].as_slice())
     );
+    let text = "fn net(x: tensor[2, 3, 3]) -> tensor { new w[4, 1, 3, 3] = dirac(groups: 2)  conv2d(x, w, groups: 2) }";
+    let y = forward(&network(text, "net"), "net", &[("x", x.clone())], &[]);
+    assert_eq!((&y.entries[..9], &y.entries[9..18], &y.entries[18..27]), (&x[..9], &[0.0; 9][..], &x[9..]));
+    let (code, _) = fault("fn net(x: tensor[4]) -> tensor { new w[3, 1] = dirac(groups: 2)  x * sum(w) }", "net");
+    assert_eq!(code, "E2502");
 }
 
 #[test]

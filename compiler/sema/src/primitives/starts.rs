@@ -7,11 +7,12 @@
 //! | `kaiming()` | normal, of variance 2 / fan in | He et al. 2015, arXiv 1502.01852, equation 10 |
 //! | `xavier()` | uniform within plus and minus sqrt(6 / (fan in + fan out)) | Glorot and Bengio 2010, equation 16 |
 //! | `orthogonal()` | orthonormal rows or columns, uniformly among them | Saxe et al. 2013, arXiv 1312.6120; Mezzadri 2007 |
-//! | `dirac()` | 1 where output channel and input channel are one and the size is at its middle | Zagoruyko and Komodakis 2017 |
+//! | `dirac()` | 1 where output channel and input channel are one and the size is at its middle; with `groups:` in each group of output channels | Zagoruyko and Komodakis 2017 |
 //!
 //! Fans are those of `Cx::fans`; `fan:` states the fan in. Random numbers are keyed by the seed and the parameter's name, so
 //! no change elsewhere in a recipe changes them.
 
+use super::elementwise::apply;
 use super::shape::flipped;
 use super::support::{given, int, need, op, scalar, seeded};
 use crate::codes::primitives as codes;
@@ -20,7 +21,7 @@ use crate::degree::Degree;
 use crate::elaborate::Cx;
 use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
-use merge_abi::{BinaryFn, Routine};
+use merge_abi::{BinaryFn, Routine, UnaryFn};
 use merge_base::{Diagnostic, Span};
 use merge_ir::tir::Op;
 use std::rc::Rc;
@@ -143,7 +144,20 @@ fn dirac(cx: &mut Cx, args: &Args, shape: &Rc<[u64]>, span: Span) -> Answer {
     let coordinate = |cx: &mut Cx, axis: usize| {
         TensorVal::new(cx.graph.add(Op::Coord { axis: axis as u32 }, shape.clone(), span), Degree::delta())
     };
-    let (filter, channel) = (coordinate(cx, 0), coordinate(cx, 1));
+    let (mut filter, channel) = (coordinate(cx, 0), coordinate(cx, 1));
+    if let Some(arg) = given(args, 0)? {
+        let groups = int(cx, args.name, arg)?;
+        if groups < 1 || !shape[0].is_multiple_of(groups as u64) {
+            let message = format!("{} filters do not fall into {groups} equal groups", shape[0]);
+            return Err(cx.error(codes::OUTSIDE_DOMAIN, message, arg.span, "the number of groups divides the first axis"));
+        }
+        // The place within the group.
+        let each = cx.number((shape[0] / groups as u64) as f64, span);
+        let group = cx.binary(BinaryFn::Div, (&filter, span), (&each, span), Degree::delta(), span)?;
+        let group = apply(cx, UnaryFn::Floor, &group, span);
+        let before = cx.binary(BinaryFn::Mul, (&group, span), (&each, span), Degree::delta(), span)?;
+        filter = cx.binary(BinaryFn::Sub, (&filter, span), (&before, span), Degree::delta(), span)?;
+    }
     let mut hit = cx.binary(BinaryFn::Eq, (&filter, span), (&channel, span), Degree::delta(), span)?;
     for (axis, size) in shape.iter().enumerate().skip(2) {
         let (at, middle) = (coordinate(cx, axis), cx.number((size / 2) as f64, span));

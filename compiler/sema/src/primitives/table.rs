@@ -319,7 +319,11 @@ pub const PRIMITIVES: &[Primitive] = &[
         "Uniform numbers of variance 2 / (fan in + fan out) (Glorot and Bengio 2010), behind `new`.",
     ),
     there("orthogonal", const { &[named("seed")] }, "A start value with orthonormal rows or columns, behind `new`."),
-    there("dirac", const { &[] }, "A start value that passes its input through, behind `new`."),
+    there(
+        "dirac",
+        const { &[named("groups")] },
+        "A start value that passes its input through (`groups: n`: in each group of a grouped convolution), behind `new`.",
+    ),
     there("constant", const { &[p("value")] }, "A start value of one number, behind `new`."),
     there("zeros", const { &[] }, "Start values of 0, behind `new`."),
     there("ones", const { &[] }, "Start values of 1, behind `new`."),
