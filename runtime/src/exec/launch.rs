@@ -200,5 +200,5 @@ fn too_long(plan: &Plan, body: &Loop, bytes: u64, most: u64) -> Error {
     });
     let of = name.map_or(String::new(), |n| format!(" of tensor `{n}`"));
     Error::world(format!("one row{of} needs {} of memory while it is worked on, and a thread has {}", human(bytes), human(most)))
-        .with_help("give more memory with `--memory`, or fewer threads with `--threads`")
+        .with_help("give more memory with `--memory`")
 }

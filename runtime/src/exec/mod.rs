@@ -171,7 +171,9 @@ impl Shares {
         let selects = plan.steps.iter().any(|s| matches!(s, merge_abi::Step::Select { .. }));
         let select = if selects { memory / 4 / schedule::LARGE_SELECTIONS as u64 } else { 0 };
         let tiles = memory - select * schedule::LARGE_SELECTIONS as u64;
-        let threads = wanted.clamp(1, 1024).min((tiles / (BESIDES + TILE / 2)) as usize).max(1);
+        // No more than have room for a row each, where rows must stay whole.
+        let least = BESIDES + (TILE / 2).max(tile::longest_row(plan));
+        let threads = wanted.clamp(1, 1024).min((tiles / least) as usize).max(1);
         let most = tiles / threads as u64 - BESIDES;
         Ok(Shares { threads, wish: TILE.min(most), most, select })
     }
@@ -219,9 +221,9 @@ fn perform(
     let began = Instant::now();
     let settings = settings(plan, options)?;
     let outputs = inputs::outputs(plan, options)?;
-    let shares = Shares::new(plan, options.memory, options.threads)?;
     let inputs = prepare(plan, options)?;
     check::check(plan, kernels, &inputs)?;
+    let shares = Shares::new(plan, options.memory, options.threads)?;
     let provenance = provenance(plan, options, &inputs, &settings)?;
     let writer = Writer::create(&outputs, &inputs.checkpoints, &settings, &provenance)?;
 

@@ -581,6 +581,11 @@ fn a_row_that_does_not_fit_says_so() {
     let error = run(&plan, &[row_keys, sums], &options(&temp, 1, 8 << 20), &Silent).unwrap_err();
     assert_eq!(error.kind, Kind::World);
     assert!(error.message.contains("tensor `x`") && error.help.unwrap().contains("--memory"));
+    // Where it fits, as many threads as have room for it work.
+    for (memory, threads) in [(20 << 20, 1), (40 << 20, 2), (1 << 30, 8)] {
+        let estimate = estimate(&plan, memory, Some(8)).unwrap();
+        assert!(estimate.threads == threads && estimate.peak_memory <= memory, "{estimate:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! How a loop is cut into tiles.
 
 use super::view::paying;
-use merge_abi::{Access, BLOCK, DType, KernelInfo, Loop, Operand, Origin, Read, RowPhaseKind};
+use crate::select::place;
+use merge_abi::{Access, BLOCK, DType, KernelInfo, Loop, Operand, Origin, Plan, Read, RowPhaseKind, Step};
 
 /// A rectangle of a loop: whole rows, or a part of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Need {
     pub per_col: u64,
     /// Keys of one row while it is selected from.
     pub per_key: u64,
+    /// For each entry of one row while it is ranked, beside the tile.
+    pub per_ranked: u64,
 }
 
 impl Need {
@@ -60,7 +63,10 @@ impl Need {
             let values = 4 * phase.kind.values(kernel) as u64;
             match phase.kind.access() {
                 // Keys become places where they lie.
-                Access::Dense => need.per_entry += values,
+                Access::Dense => {
+                    need.per_entry += values;
+                    need.per_ranked = place::BYTES;
+                }
                 _ => need.per_row += values,
             }
             if let RowPhaseKind::Select { .. } = &phase.kind {
@@ -73,8 +79,25 @@ impl Need {
     /// Bytes of a tile of this size.
     pub fn bytes(&self, rows: u64, cols: u64) -> u64 {
         let keys = if self.per_key > 0 { self.per_key * cols.max(BLOCK) } else { 0 };
-        self.per_entry * rows * cols + self.per_row * rows + self.per_col * cols + keys
+        self.per_entry * rows * cols + self.per_row * rows + (self.per_col + self.per_ranked) * cols + keys
     }
+}
+
+/// Bytes of the largest tile of a plan that is one row and cannot be cut.
+pub(crate) fn longest_row(plan: &Plan) -> u64 {
+    let of = |body: &Loop, stores: bool| {
+        let info = &plan.kernels[body.kernel as usize];
+        match body.by_rows && !(body.phases.is_empty() && info.reductions.is_empty()) {
+            true => Need::of(body, info, &plan.kernels, stores).bytes(1, body.cols),
+            false => 0,
+        }
+    };
+    let of_step = |step: &Step| match step {
+        Step::Map { body, .. } => of(body, true),
+        Step::Reduce { parts, .. } | Step::Select { parts, .. } => parts.iter().map(|p| of(p, false)).max().unwrap_or(0),
+        Step::Copy { .. } | Step::Call { .. } => 0,
+    };
+    plan.steps.iter().map(of_step).max().unwrap_or(0)
 }
 
 /// Entries that a copy moves at a time: about `wish` bytes, or more, up to `most`, as for [`Tiling::new`].
@@ -183,7 +206,7 @@ mod tests {
 
     #[test]
     fn tiles_cover_a_loop_once() {
-        let need = Need { per_entry: 6, per_row: 4, per_col: 2, per_key: 0 };
+        let need = Need { per_entry: 6, per_row: 4, per_col: 2, per_key: 0, per_ranked: 0 };
         for (rows, cols, by_rows) in [
             (1, 1, false),
             (1, 4096, false),

@@ -17,7 +17,7 @@ mod shuffle;
 #[cfg(test)]
 mod tests;
 
-use crate::{codes, rng};
+use crate::{codes, rng, select::place};
 use merge_abi::Routine;
 pub(crate) use product::Part;
 
@@ -180,7 +180,8 @@ pub fn scratch(routine: &Routine, inputs: &[&[u64]]) -> u64 {
         (Routine::Solve, _) => 3 * entries,
         (Routine::Assignment { .. } | Routine::KMeans { .. }, _) => entries,
         // A key and an index for each entry.
-        (Routine::SortIndex { .. } | Routine::Rank { .. }, _) => 2 * entries,
+        (Routine::SortIndex { .. }, _) => 2 * entries,
+        (Routine::Rank { .. }, _) => (place::BYTES * entries).div_ceil(8),
         _ => 0,
     }
 }

@@ -1,255 +1,186 @@
-//! The place of each key of a row in the row's order, in O(n).
+//! The place of each key of a row in the row's order, in O(n) for most rows.
 //!
-//! A radix sort by the least significant digit first, which keeps the order of equal keys. It is made for rows of thousands of
-//! keys in cache, whose keys are much alike: what all keys share is taken off before, so that keys of few significant bits, as
-//! differences of numbers stored in 16 bits are, take few passes. Nothing of a key is moved but what later passes look at, with
-//! the key's index beside it in one word.
+//! Keys are dealt out to about as many buckets as there are keys, which share the row's range evenly. So a bucket holds few, and
+//! a key's place is where its bucket begins plus how many of the next few keys come before it: some comparisons of vectors, and no
+//! branch that data decides. What is in a fuller bucket, since many keys are equal or since some lie far apart from
+//! all others, is sorted by comparison; equal keys are in order already then, which costs next to nothing.
+//!
+//! The result does not depend on the buckets, whose bounds are rounded.
 
-use super::scan::for_best_cpu;
+use super::scan::{for_best_cpu, number, order_key};
 
 /// Buffers of [`places`], to be used again.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    narrow: [Vec<u32>; 2],
-    wide: [Vec<u64>; 2],
-    counts: Vec<u32>,
+    bucket: Vec<u16>,
+    /// How many keys of its bucket are before each.
+    earlier: Vec<u32>,
+    /// Where each bucket begins.
+    begins: Vec<u32>,
+    /// The keys by bucket, those of a bucket in order, then some that come after all.
+    dealt: Vec<u32>,
+    words: Vec<u64>,
 }
 
-/// So few keys are best sorted by comparison.
-const FEW: usize = 64;
-/// Bits of a digit: its counters stay in the first cache.
-const WIDEST: u32 = 11;
-/// Bits of the first digit where that leaves a word half as wide.
-const WIDEST_FIRST: u32 = 12;
-/// Digits of a key of 32 bits, of the narrowest digits that [`Digits::of`] makes.
-const MOST_DIGITS: usize = 5;
+/// Bytes of a [`Scratch`] for each key of the longest row.
+pub const BYTES: u64 = 2 + 3 * 4 + 8;
 
-/// Puts in place of each key how many of the row come before it, the largest first and equal ones in order, as the bits of an f32.
+/// So few keys are best sorted at once.
+const FEW: usize = 32;
+/// Keys of a bucket that are compared with each of them: that many where buckets hold no more, else [`MOST_SEEN`].
+const SEEN: usize = 16;
+const MOST_SEEN: usize = 2 * SEEN;
+/// Buckets at most: their counters stay in the first cache.
+const MOST_BUCKETS: usize = 1 << 13;
+
+/// Puts in place of each key how many of the row come before it, as the bits of an f32: the largest come first, and equal ones in
+/// order.
 ///
 /// # Panics
 /// If there are more than 2^32 keys.
 pub fn places(keys: &mut [u32], scratch: &mut Scratch) {
-    let n = u32::try_from(keys.len()).expect("a row of at most 2^32 keys");
-    if keys.len() <= FEW {
-        return by_comparison(keys, &mut scratch.wide[0]);
+    let n = keys.len();
+    assert!(u32::try_from(n).is_ok(), "{n} keys in a row");
+    let Scratch { bucket, earlier, begins, dealt, words } = scratch;
+    if n <= FEW {
+        words.clear();
+        words.extend(keys.iter().zip(0..).map(|(key, i)| word(*key, i)));
+        words.sort_unstable();
+        return put_in_order(keys, words, 0);
     }
-    let top = keys.iter().copied().max().unwrap_or(0);
-    let differences = join_differences(keys, top);
-    let Some(digits) = Digits::of(differences, n) else {
-        // All are equal.
-        return keys.iter_mut().zip(0u32..).for_each(|(key, i)| *key = place(i));
-    };
-    let Scratch { narrow, wide, counts } = scratch;
-    count_digits(keys, top, &digits, counts);
-    if digits.list().len() == 1 {
-        let (mask, shift) = (digits.first().mask(), digits.shared);
-        for key in keys {
-            let next = &mut counts[((top - *key) >> shift & mask) as usize];
-            *key = place(*next);
-            *next += 1;
+    let buckets = n.min(MOST_BUCKETS);
+    let (lo, hi) = range(keys);
+    // Of rows without a range, and of those whose range is not a number of f32, all come into the first or last bucket.
+    let scale = buckets as f32 / (number(hi) - number(lo));
+    bucket.resize(n, 0);
+    deal(keys, bucket, number(hi), scale, (buckets - 1) as f32);
+    let fullest = count(bucket, earlier, begins, buckets);
+    dealt.resize(n + MOST_SEEN, 0);
+    dealt[n..].fill(0);
+    for ((key, b), earlier) in keys.iter().zip(&*bucket).zip(&*earlier) {
+        dealt[(begins[*b as usize] + earlier) as usize] = *key;
+    }
+    let too_full = (fullest as usize > MOST_SEEN).then(|| {
+        words.resize(n, 0);
+        for (((key, b), earlier), i) in keys.iter().zip(&*bucket).zip(&*earlier).zip(0..) {
+            words[(begins[*b as usize] + earlier) as usize] = word(*key, i);
         }
-    } else if digits.left_bits() <= u32::BITS {
-        sort(keys, top, &digits, counts, narrow);
-    } else {
-        sort(keys, top, &digits, counts, wide);
+    });
+    let look = if fullest as usize > SEEN { look::<MOST_SEEN> } else { look::<SEEN> };
+    look(keys, bucket, earlier, begins, dealt);
+    if too_full.is_some() {
+        let ends = begins[1..].iter().copied().chain([n as u32]);
+        for (begin, end) in begins.iter().zip(ends) {
+            if (end - begin) as usize > MOST_SEEN {
+                let full = &mut words[*begin as usize..end as usize];
+                full.sort_unstable();
+                put_in_order(keys, full, *begin);
+            }
+        }
     }
 }
 
-/// A place as the bits of an f32.
+/// What orders as places do: the key upside down, and below it the index.
 #[inline(always)]
-fn place(index: u32) -> u32 {
-    (index as f32).to_bits()
+fn word(key: u32, index: u32) -> u64 {
+    u64::from(!key) << 32 | u64::from(index)
 }
 
-fn by_comparison(keys: &mut [u32], sorted: &mut Vec<u64>) {
-    sorted.clear();
-    sorted.extend(keys.iter().zip(0u64..).map(|(key, i)| u64::from(!key) << 32 | i));
-    sorted.sort_unstable();
-    for (at, key) in sorted.iter().zip(0..) {
-        keys[*at as u32 as usize] = place(key);
+/// Writes the places of words in order, the first of which has the place `first`.
+fn put_in_order(keys: &mut [u32], words: &[u64], first: u32) {
+    for (word, place) in words.iter().zip(first..) {
+        keys[*word as u32 as usize] = (place as f32).to_bits();
     }
 }
 
-for_best_cpu!(join_differences, join_differences_body, (keys: &[u32], top: u32) -> u32);
+for_best_cpu!(range, range_body, (keys: &[u32]) -> (u32, u32));
 
-/// The bits in which `top - key` is not 0 for some key.
+/// The lowest and the highest key of a finite number.
 #[inline(always)]
-fn join_differences_body(keys: &[u32], top: u32) -> u32 {
-    keys.iter().fold(0, |all, key| all | (top - key))
+fn range_body(keys: &[u32]) -> (u32, u32) {
+    let (least, most) = (order_key(f32::MIN), order_key(f32::MAX));
+    let (mut lo, mut hi) = (most, least);
+    for &key in keys {
+        lo = lo.min(if key < least { most } else { key });
+        hi = hi.max(if key > most { least } else { key });
+    }
+    (lo, hi)
 }
 
-/// A few bits of a key.
-#[derive(Clone, Copy, Debug, Default)]
-struct Digit {
-    /// Bits below it, of those that keys do not share.
-    below: u32,
-    bits: u32,
-}
+for_best_cpu!(deal, deal_body, (keys: &[u32], bucket: &mut [u16], hi: f32, scale: f32, last: f32));
 
-impl Digit {
-    fn mask(self) -> u32 {
-        (1 << self.bits) - 1
+/// The bucket of each key. Every step is monotone, also where it rounds, so that a smaller number is never in an earlier bucket;
+/// NaN, and what is above the range, is in the first.
+#[inline(always)]
+fn deal_body(keys: &[u32], bucket: &mut [u16], hi: f32, scale: f32, last: f32) {
+    for (key, b) in keys.iter().zip(bucket) {
+        let at = (hi - number(*key)) * scale;
+        let at = if at > 0.0 { at } else { 0.0 };
+        let at = if at < last { at } else { last };
+        // SAFETY: between 0 and `last`, and no NaN: that was not above 0.
+        *b = unsafe { at.to_int_unchecked::<i32>() } as u16;
     }
 }
 
-/// How a key's difference from the largest is cut up. Sorting the differences upwards sorts the keys downwards.
-#[derive(Clone, Copy, Debug)]
-struct Digits {
-    /// Lowest bits that are 0 in all differences.
-    shared: u32,
-    /// Bits of the others.
-    bits: u32,
-    /// Bits of an index.
-    index_bits: u32,
-    digits: [Digit; MOST_DIGITS],
-    count: usize,
+/// Counts the keys of each bucket before each key and finds where each bucket begins; gives how many are in the fullest.
+fn count(bucket: &[u16], earlier: &mut Vec<u32>, begins: &mut Vec<u32>, buckets: usize) -> u32 {
+    begins.clear();
+    begins.resize(buckets, 0);
+    earlier.resize(bucket.len(), 0);
+    for (b, earlier) in bucket.iter().zip(earlier) {
+        let count = &mut begins[*b as usize];
+        *earlier = *count;
+        *count += 1;
+    }
+    let fullest = begins.iter().copied().max().unwrap_or(0);
+    let mut begin = 0;
+    for count in begins {
+        begin += std::mem::replace(count, begin);
+    }
+    fullest
 }
 
-impl Digits {
-    /// For `n` differences with these bits among them; none where all are 0.
-    fn of(differences: u32, n: u32) -> Option<Digits> {
-        if differences == 0 {
-            return None;
+/// The place of each key whose bucket holds no more than `N`.
+fn look<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+    #[cfg(target_arch = "x86_64")]
+    if super::scan::has_avx512() {
+        // SAFETY: the processor has the features, as was just asked.
+        return unsafe { look_avx512::<N>(keys, bucket, earlier, begins, dealt) };
+    }
+    look_body::<N>(keys, bucket, earlier, begins, dealt);
+}
+
+#[inline(always)]
+fn look_body<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
+        let begin = begins[*b as usize];
+        // What is in later buckets is smaller.
+        let seen: &[u32; N] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
+        let mut before = 0;
+        for (other, i) in seen.iter().zip(0..) {
+            before += u32::from(other > key) + u32::from((other == key) & (i < *earlier));
         }
-        let shared = differences.trailing_zeros();
-        let bits = u32::BITS - differences.leading_zeros() - shared;
-        let index_bits = u32::BITS - (n - 1).leading_zeros();
-        // More counters than keys cost more than another pass.
-        let widest = index_bits.clamp(7, WIDEST);
-        let count = bits.div_ceil(widest);
-        let even = bits.div_ceil(count);
-        let first = match (bits + index_bits).saturating_sub(u32::BITS) {
-            wanted if count > 1 && (even..=WIDEST_FIRST).contains(&wanted) => wanted,
-            _ => even,
-        };
-        let mut all = Digits { shared, bits, index_bits, digits: [Digit::default(); MOST_DIGITS], count: 0 };
-        let mut below = 0;
-        while below < bits {
-            let left = count - all.count as u32;
-            let width = if below == 0 { first } else { (bits - below).div_ceil(left) };
-            all.digits[all.count] = Digit { below, bits: width };
-            all.count += 1;
-            below += width;
-        }
-        Some(all)
-    }
-
-    /// From the lowest.
-    fn list(&self) -> &[Digit] {
-        &self.digits[..self.count]
-    }
-
-    fn first(&self) -> Digit {
-        self.digits[0]
-    }
-
-    /// Bits of what is moved: an index, and of a key all but its first digit.
-    fn left_bits(&self) -> u32 {
-        self.bits - self.first().bits + self.index_bits
+        *key = ((begin + before) as f32).to_bits();
     }
 }
 
-/// For each digit in turn, where in the order of that digit the keys with each of its values begin.
-fn count_digits(keys: &[u32], top: u32, digits: &Digits, counts: &mut Vec<u32>) {
-    counts.clear();
-    counts.resize(digits.list().iter().map(|d| 1 << d.bits).sum(), 0);
-    let mut rest = &mut counts[..];
-    // Two digits at a time: their counters do not wait for each other.
-    for pair in digits.list().chunks(2) {
-        let (low, others) = rest.split_at_mut(1 << pair[0].bits);
-        let (shift, mask) = (digits.shared + pair[0].below, pair[0].mask());
-        rest = others;
-        if let [_, second] = pair {
-            let (high, others) = rest.split_at_mut(1 << second.bits);
-            let (second_shift, second_mask) = (digits.shared + second.below, second.mask());
-            rest = others;
-            for key in keys {
-                let difference = top - key;
-                low[(difference >> shift & mask) as usize] += 1;
-                high[(difference >> second_shift & second_mask) as usize] += 1;
-            }
-            begin(high);
-        } else {
-            keys.iter().for_each(|key| low[((top - key) >> shift & mask) as usize] += 1);
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+fn look_avx512<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+    use std::arch::x86_64::*;
+    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
+        let begin = begins[*b as usize];
+        let this = _mm512_set1_epi32(*key as i32);
+        let seen: &[u32; N] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
+        let (mut larger, mut equal) = (0u32, 0u32);
+        for (i, run) in seen.as_chunks::<16>().0.iter().enumerate() {
+            // SAFETY: a run has 16 keys.
+            let run = unsafe { _mm512_loadu_si512(run.as_ptr().cast()) };
+            larger |= u32::from(_mm512_cmpgt_epu32_mask(run, this)) << (16 * i);
+            equal |= u32::from(_mm512_cmpeq_epi32_mask(run, this)) << (16 * i);
         }
-        begin(low);
-    }
-}
-
-/// From how many there are of each to where each begins.
-fn begin(counts: &mut [u32]) {
-    let mut sum = 0;
-    for count in counts {
-        sum += std::mem::replace(count, sum);
-    }
-}
-
-/// A word that is moved while keys are sorted: what is left of a key above its index.
-trait Word: Copy + Default {
-    fn new(left: u32, index: u32, index_bits: u32) -> Self;
-    fn index(self, index_bits: u32) -> usize;
-    /// The bits of the key from `below` on.
-    fn left(self, index_bits: u32, below: u32) -> u32;
-}
-
-macro_rules! word {
-    ($t:ident) => {
-        impl Word for $t {
-            #[inline(always)]
-            fn new(left: u32, index: u32, index_bits: u32) -> $t {
-                $t::from(left) << index_bits | $t::from(index)
-            }
-
-            #[inline(always)]
-            fn index(self, index_bits: u32) -> usize {
-                (self & ((1 << index_bits) - 1)) as usize
-            }
-
-            #[inline(always)]
-            fn left(self, index_bits: u32, below: u32) -> u32 {
-                (self >> (index_bits + below)) as u32
-            }
-        }
-    };
-}
-
-word!(u32);
-word!(u64);
-
-/// Sorts by two digits or more and replaces the keys by their places.
-fn sort<W: Word>(keys: &mut [u32], top: u32, digits: &Digits, counts: &mut [u32], [from, to]: &mut [Vec<W>; 2]) {
-    let (first, index_bits, n) = (digits.first(), digits.index_bits, keys.len());
-    for words in [&mut *from, &mut *to] {
-        if words.len() < n {
-            words.resize(n, W::default());
-        }
-    }
-    let (mut from, mut to) = (&mut from[..n], &mut to[..n]);
-    let (next, mut rest) = counts.split_at_mut(1 << first.bits);
-    for (key, index) in keys.iter().zip(0..) {
-        let difference = (top - key) >> digits.shared;
-        let at = &mut next[(difference & first.mask()) as usize];
-        from[*at as usize] = W::new(difference >> first.bits, index, index_bits);
-        *at += 1;
-    }
-    for (number, digit) in digits.list().iter().enumerate().skip(1) {
-        let (next, others) = rest.split_at_mut(1 << digit.bits);
-        rest = others;
-        let (below, mask) = (digit.below - first.bits, digit.mask());
-        if number + 1 == digits.count {
-            for word in &*from {
-                let at = &mut next[(word.left(index_bits, below) & mask) as usize];
-                keys[word.index(index_bits)] = place(*at);
-                *at += 1;
-            }
-        } else {
-            for word in &*from {
-                let at = &mut next[(word.left(index_bits, below) & mask) as usize];
-                to[*at as usize] = *word;
-                *at += 1;
-            }
-            std::mem::swap(&mut from, &mut to);
-        }
+        let before = larger | _bzhi_u32(equal, *earlier);
+        *key = ((begin + before.count_ones()) as f32).to_bits();
     }
 }
 
@@ -264,41 +195,52 @@ mod tests {
     #[test]
     fn places_are_those_of_a_stable_sort() {
         let mut scratch = Scratch::default();
-        for n in [0, 1, 2, 64, 65, 128, 2048, 5632, 40_001] {
+        for n in [0, 1, 2, 32, 33, 100, 2048, 5632, 40_001] {
             let mut all = hard(n);
-            // Of every width, so that a key has from one digit to the most.
-            for bits in [1, 8, 12, 15, 23, 29] {
-                let number = |i: usize| f32::from_bits((i as u32).wrapping_mul(2_654_435_769) >> (32 - bits));
-                all.push(("of few bits", (0..n).map(number).collect()));
-            }
-            for (name, numbers) in all {
+            let ends = [f32::MAX, f32::MIN, 1e-45, -1e-45, 0.0, f32::INFINITY];
+            let only = [f32::INFINITY, f32::NAN, f32::NEG_INFINITY];
+            all.push(("as far apart as can be", (0..n).map(|i| ends[i * 7 % 5]).collect()));
+            all.push(("farther", (0..n).map(|i| ends[i * 7 % 6]).collect()));
+            all.push(("closest", (0..n).map(|i| f32::from_bits(i as u32 % 3)).collect()));
+            all.push(("without a finite one", (0..n).map(|i| only[i % 3]).collect()));
+            all.push(("twenty of each", (0..n).map(|i| (i * 7 % n / 20) as f32).collect()));
+            for (name, mut numbers) in all {
                 let mut wanted = vec![0.0; n];
                 downwards(&numbers).into_iter().enumerate().for_each(|(place, i)| wanted[i] = place as f32);
-                let mut keys = numbers.clone();
-                let keys = to_keys(&mut keys);
+                let keys = to_keys(&mut numbers);
                 places(keys, &mut scratch);
-                let got: Vec<f32> = keys.iter().map(|k| f32::from_bits(*k)).collect();
-                assert!(got == wanted, "{name}, {n}");
+                assert!(keys.iter().zip(wanted).all(|(k, w)| f32::from_bits(*k) == w), "{name}, {n}");
             }
         }
     }
 
     #[test]
-    fn digits_cover_what_keys_do_not_share() {
-        for n in [65, 100, 2048, 5632, 1 << 15, 1 << 24, u32::MAX] {
-            for high in 0..32 {
-                for low in 0..=high {
-                    let digits = Digits::of(1 << high | 1 << low, n).unwrap();
-                    assert_eq!((digits.shared, digits.bits), (low, high - low + 1));
-                    let mut below = 0;
-                    for digit in digits.list() {
-                        assert!(digit.below == below && (1..=WIDEST_FIRST).contains(&digit.bits), "{n} {high} {low} {digits:?}");
-                        below += digit.bits;
-                    }
-                    assert_eq!(below, digits.bits);
-                }
+    fn all_versions_of_a_look_agree() {
+        let n = 1000;
+        for (name, mut numbers) in hard(n) {
+            let order = downwards(&numbers);
+            let keys = to_keys(&mut numbers);
+            // Buckets of ten.
+            let (mut bucket, mut earlier, mut dealt) = (vec![0; n], vec![0; n], Vec::new());
+            for (place, i) in order.iter().enumerate() {
+                bucket[*i] = (place / 10) as u16;
+                earlier[*i] = order[place / 10 * 10..][..10].iter().filter(|other| *other < i).count() as u32;
+            }
+            for members in order.chunks(10) {
+                let mut members = members.to_vec();
+                members.sort_unstable();
+                dealt.extend(members.iter().map(|i| keys[*i]));
+            }
+            dealt.extend([0; MOST_SEEN]);
+            let begins: Vec<u32> = (0..n as u32 / 10).map(|b| b * 10).collect();
+            let all = [look::<SEEN>, look::<MOST_SEEN>, look_body::<SEEN>, look_body::<MOST_SEEN>].map(|look| {
+                let mut keys = keys.to_vec();
+                look(&mut keys, &bucket, &earlier, &begins, &dealt);
+                keys
+            });
+            for (place, i) in order.iter().enumerate() {
+                assert!(all.iter().all(|keys| f32::from_bits(keys[*i]) == place as f32), "{name}");
             }
         }
-        assert!(Digits::of(0, 100).is_none());
     }
 }
