@@ -13,7 +13,7 @@ use crate::{peers, shell};
 use std::path::Path;
 
 // DARE and DELLA are scaled as in their papers, by the chance to stay. mergekit's ratio of L1 norms (`match_l1`) takes a pass
-// more, and for DELLA the ranks of a whole tensor in memory.
+// more, in which DELLA ranks the rows again.
 
 /// Anonymous memory of a merge that decomposes nothing, in MB at most.
 const MEMORY_MB: f64 = 600.0;
