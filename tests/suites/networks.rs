@@ -217,3 +217,27 @@ fn the_examples_become_graphs_whose_starts_can_be_computed() {
         assert!(graph.parameters.len() > 2 && graph.networks[0].inputs.len() == 1);
     }
 }
+
+#[test]
+fn costs_of_what_a_network_computes_can_be_required() {
+    let text = "fn net(x: tensor[4]) -> tensor[4] {\n\
+        choose width in [2, 4, 8, 16]\n\
+        choose normed in [true, false]\n\
+        let h = dense(x, width)\n\
+        let y = batch_norm(dense(relu(h), 4)) requires params(y) <= 100 and trainable(y) == params(y) - 8 and bytes(y) == 4 * params(y)\n\
+        if normed { layer_norm(y) } else { y }\n}";
+    // 5 h + 4 h + 4 entries and 16 of the norm: 38, 56, 92 and 164.
+    let folder = Folder::new("networks");
+    let file = folder.write("recipe.merge", &format!("{text}\nsearch net {SEARCH}"));
+    let request = Request { file, ..Request::default() };
+    let Ok(Ok(open)) = merge_driver::space::open(&request, merge_driver::space::Checks::Tried) else { panic!("it has a space") };
+    assert_eq!((open.count_text().as_str(), open.parameters), ("6", Some((38, 100))));
+    let exact = |flops: u64| {
+        let text = format!(
+            "fn net(x: tensor[2, 3]) -> tensor {{ let y = dense(x, 5) requires flops(y) == {flops}  y }}\nsearch net {SEARCH}"
+        );
+        analyse_text(&folder, &text).diagnostics.iter().map(|d| d.code.to_string()).collect::<Vec<_>>()
+    };
+    // 2 * 2 * 3 * 5 for the product and 10 sums.
+    assert!(exact(70).is_empty() && !exact(71).is_empty(), "{:?}", exact(70));
+}

@@ -60,9 +60,9 @@ impl<'f> Passes<'f> {
         self.done.clone()
     }
 
-    /// The fewest and the most parameters of the networks that were looked at.
+    /// The fewest and the most parameters of the networks that were looked at and that no condition excludes.
     pub fn parameters(&self) -> Option<(u64, u64)> {
-        let mut all = self.done.iter().filter_map(|p| p.parameters);
+        let mut all = self.done.iter().filter(|p| p.is_feasible()).filter_map(|p| p.parameters);
         let first = all.next()?;
         Some(all.fold((first, first), |(low, high), n| (low.min(n), high.max(n))))
     }

@@ -211,7 +211,7 @@ impl<'p> Cx<'p> {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
             "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
-            "params" | "bytes" => self.cost(&args, span).into(),
+            "params" | "trainable" | "bytes" | "flops" => self.cost(&args, span).into(),
             "within" => self.within(&args, span).into(),
             _ => primitives::call_primitive(self, name, args, span),
         };

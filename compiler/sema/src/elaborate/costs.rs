@@ -5,12 +5,28 @@ use crate::codes::types as codes;
 use crate::value::{Args, Reported, Value};
 use merge_abi::DType;
 use merge_base::{Diagnostic, Span};
+use merge_ir::tir::NodeId;
 
 impl Cx<'_> {
-    /// `params(m)`: the entries of its tensors; `bytes(m)`: what they take in the dtype of the file they come from, or in F32.
+    /// `params(m)`: the entries of its tensors; `bytes(m)`: what they take in the dtype of the file they come from, or in F32. Of what a
+    /// network computes, and `trainable(m)` and `flops(y)`: what [`merge_ir::tir::costs`] says.
     pub(super) fn cost(&mut self, args: &Args, span: Span) -> Result<Value, Reported> {
         let model = match args.get(0).map(|a| (&a.value, a.span)) {
+            Some((Value::Tensor(t), _)) if self.in_network || self.symbolic && args.name == "flops" => {
+                let node = t.node;
+                return self.cost_of(args.name, &[node], span);
+            }
+            Some((_, at)) if args.name == "flops" => {
+                let d =
+                    Diagnostic::new(codes::WRONG_KIND, "`flops` counts one pass of a network", at, "no network computes this")
+                        .help("it stands inside a function that `search` names, and is given what the network computes");
+                return Err(self.report(d));
+            }
             Some((Value::Model(m), _)) => m.clone(),
+            Some((Value::Tensor(t), _)) if args.name == "trainable" => {
+                let node = t.node;
+                return self.cost_of(args.name, &[node], span);
+            }
             Some((Value::Tensor(t), _)) => return self.count(self.graph.shape(t.node).iter().product(), span),
             Some((other, at)) => {
                 let message = format!("`{}` wants a model, and this is {}", args.name, other.kind());
@@ -18,6 +34,11 @@ impl Cx<'_> {
             }
             None => return Err(Reported),
         };
+        if args.name == "trainable" {
+            let names = model.names(self)?;
+            let tensors: Vec<_> = names.iter().filter_map(|n| model.get(self, *n)).flatten().map(|t| t.node).collect();
+            return self.cost_of(args.name, &tensors, span);
+        }
         let names = model.names(self)?;
         let mut total = 0u64;
         for name in names.iter() {
@@ -69,6 +90,24 @@ impl Cx<'_> {
             }
         }
         Ok(Value::List(taken.into()))
+    }
+
+    /// What tensors cost that depend on parameters. Every decision before may have a say in which those are.
+    fn cost_of(&mut self, which: &str, roots: &[NodeId], span: Span) -> Result<Value, Reported> {
+        if self.watch.is_some() {
+            for index in 0..self.decided.len() {
+                let taint = self.taint_of_decision(index);
+                self.read(taint);
+            }
+        }
+        let costs = merge_ir::tir::costs(&self.graph, roots);
+        let n = match which {
+            "params" => costs.params,
+            "trainable" => costs.trainable,
+            "bytes" => costs.bytes,
+            _ => costs.flops,
+        };
+        self.count(n, span)
     }
 
     fn count(&mut self, n: u64, span: Span) -> Result<Value, Reported> {

@@ -158,14 +158,22 @@ pub const PRIMITIVES: &[Primitive] = &[
         "The list in an order drawn by a seed, when the recipe is compiled: the seed of a run does not reach it.",
     ),
     there("replace", const { &[p("list"), p("at"), p("value")] }, "The list with one member replaced."),
-    there("params", const { &[p("model")] }, "The number of entries of all tensors of a model, an int."),
-    later("trainable", const { &[p("model")] }, "The number of parameters under `new`.", ""),
+    there(
+        "params",
+        const { &[p("model")] },
+        "The entries of all tensors of a model, or of the parameters that a tensor of a network depends on: an int.",
+    ),
+    there(
+        "trainable",
+        const { &[p("model")] },
+        "The entries of the `new` tensors that a model or a tensor of a network depends on, as far as training changes them.",
+    ),
     there(
         "bytes",
         const { &[p("model")] },
-        "The size of a model on disk, an int: in the dtypes of its checkpoint, new tensors in F32.",
+        "The size of a model on disk, an int: in the dtypes of its checkpoint, new tensors in F32; in a network that of its parameters.",
     ),
-    later("flops", const { &[p("model")] }, "The operations of one forward pass.", ""),
+    there("flops", const { &[p("x")] }, "The floating-point operations of the pass of a network that gives a tensor, an int."),
     there(
         "within",
         const { &[p("names"), p("model"), must("params")] },

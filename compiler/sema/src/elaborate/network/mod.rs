@@ -29,7 +29,7 @@ use crate::hir::{Dim, FnId, Item, LocalId, Type, TypeName};
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, DType, Role};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output};
+use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output, costs, parameters};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -93,15 +93,13 @@ impl<'p> Cx<'p> {
     pub(super) fn network(&mut self, id: FnId, at: Span, starts: Option<&str>) {
         let Some(inputs) = self.inputs_of(id, at) else { return };
         let parameters = if self.watch.is_some() {
-            self.on_scratch_graph(|cx| {
-                cx.network_on(id, inputs, at).map(|output| cx.entries_of(&cx.parameters_of(output), false))
-            })
+            self.on_scratch_graph(|cx| cx.network_on(id, inputs, at).map(|output| costs(&cx.graph, &[output]).params))
         } else {
             let output = self.network_on(id, inputs, at);
             if let (Some(output), Some(path)) = (output, starts) {
                 self.save_starts(output, path, at);
             }
-            output.map(|output| self.entries_of(&self.parameters_of(output), false))
+            output.map(|output| costs(&self.graph, &[output]).params)
         };
         self.network_parameters = parameters.or(self.network_parameters);
     }
@@ -180,7 +178,7 @@ impl<'p> Cx<'p> {
     /// Makes what the parameters of a network start as an output of the recipe.
     fn save_starts(&mut self, output: NodeId, path: &str, at: Span) {
         let mut tensors = Vec::new();
-        for id in self.parameters_of(output) {
+        for id in parameters(&self.graph, &[output]) {
             let (name, shape, start) = {
                 let p = &self.graph.parameters[id.0 as usize];
                 (p.name.clone(), p.shape.clone(), p.start)

@@ -200,30 +200,4 @@ impl<'p> Cx<'p> {
         }
         false
     }
-
-    /// The parameters that a node depends on, each once, in the order in which they were made.
-    pub(in super::super) fn parameters_of(&self, node: NodeId) -> Vec<ParameterId> {
-        let mut needed = vec![false; node.0 as usize + 1];
-        needed[node.0 as usize] = true;
-        let mut found = Vec::new();
-        for at in (0..needed.len()).rev() {
-            if needed[at] {
-                match &self.graph.node(NodeId(at as u32)).op {
-                    Op::Parameter(p) => found.push(*p),
-                    op => op.each_operand(|o| needed[o.0 as usize] = true),
-                }
-            }
-        }
-        found.sort_unstable();
-        found
-    }
-
-    /// The entries of parameters, all of them or only those that gradients change.
-    pub(in super::super) fn entries_of(&self, parameters: &[ParameterId], trainable_only: bool) -> u64 {
-        let counted = parameters.iter().map(|p| &self.graph.parameters[p.0 as usize]);
-        counted
-            .filter(|p| p.trainable || !trainable_only)
-            .map(|p| p.shape.iter().fold(1u64, |n, d| n.saturating_mul(*d)))
-            .fold(0, u64::saturating_add)
-    }
 }
