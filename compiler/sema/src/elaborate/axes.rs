@@ -14,7 +14,7 @@
 //! | `@` | the outer axes of its sides |
 //! | other operators | that axis of both sides |
 //! | `new x[a, b]` | what the dim is computed from |
-//! | a function with declared dims | the same |
+//! | a function with declared dims | the same; what `..s` is bound to, axis by axis |
 //! | `fold` | that axis of the last state, and the number of turns, unless the axis depends on the same in all states |
 //! | `if` and arms | if all keep the shape of one variable, that; else also what selects |
 //!
@@ -30,9 +30,6 @@ use crate::primitives::KEEPS_SHAPE;
 use crate::space::{Axes, Taint};
 use crate::value::{Argument, TensorVal, Value};
 use std::rc::Rc;
-
-/// Layers that give back the shape of their first argument, where the others fit it.
-const CHECKS_AND_KEEPS: &[&str] = &["self_attention", "ffn"];
 
 impl<'p> Cx<'p> {
     /// Whether the axes of tensors are watched here.
@@ -87,14 +84,38 @@ impl<'p> Cx<'p> {
         }
     }
 
-    /// What dims depend on; none where their number is open.
+    /// What dims depend on; none where their number is open and nothing gave it.
     fn axes_of_dims(&mut self, dims: &'p [Dim], frame: &mut Frame) -> Option<Axes> {
-        let each = dims.iter().map(|dim| match dim {
-            Dim::Bind(local, _) => Some(frame.taint(*local)),
-            Dim::Expr(e) => Some(self.apart_expr(e, frame).1),
-            Dim::BindRest(..) | Dim::Rest(..) => None,
-        });
-        Some(Axes { rank: Taint::NONE, each: each.collect::<Option<Vec<_>>>()?.into() })
+        let (mut rank, mut each) = (Taint::NONE, Vec::with_capacity(dims.len()));
+        for dim in dims {
+            match dim {
+                Dim::Bind(local, _) => each.push(frame.taint(*local)),
+                Dim::Expr(e) => each.push(self.apart_expr(e, frame).1),
+                Dim::BindRest(local, _) | Dim::Rest(local, _) => {
+                    let (_, axes) = frame.rests.iter().find(|(l, _)| l == local)?;
+                    each.extend(axes.each.iter().copied());
+                    let of_rest = axes.rank;
+                    rank = self.union(rank, of_rest);
+                }
+            }
+        }
+        Some(Axes { rank, each: each.into() })
+    }
+
+    /// Remembers the axes that `..s` is bound to, of which `whole` is known if no more is.
+    pub(super) fn note_rest(
+        &mut self,
+        local: LocalId,
+        t: &TensorVal,
+        axes: std::ops::Range<usize>,
+        whole: Taint,
+        frame: &mut Frame,
+    ) {
+        if self.watches_axes() {
+            let each = axes.map(|axis| self.axis_taint(t, axis).unwrap_or(whole)).collect();
+            let rank = t.axes.as_ref().map_or(whole, |a| a.rank);
+            frame.rests.push((local, Axes { rank, each }));
+        }
     }
 
     /// What the declared shape of a function's result depends on; `else_` where it does not say.
@@ -135,7 +156,7 @@ impl<'p> Cx<'p> {
         let mut each = axes.each.to_vec();
         let taint = |cx: &Cx, i: usize| argument(i).map_or(Taint::NONE, |a| cx.argument_taint(a.span));
         match name {
-            _ if KEEPS_SHAPE.contains(&name) || CHECKS_AND_KEEPS.contains(&name) => return Some(axes),
+            _ if KEEPS_SHAPE.contains(&name) => return Some(axes),
             "flatten" => {
                 let all = each.iter().fold(axes.rank, |all, t| self.union(all, *t));
                 return Some(Axes { rank: Taint::NONE, each: Rc::from([all]) });
@@ -263,52 +284,70 @@ impl<'p> Cx<'p> {
 
     /// Whether both branches give back the shape of one variable that is a tensor.
     pub(super) fn branches_keep_one_shape(&self, then: &'p Block, otherwise: &'p Expr, frame: &Frame) -> bool {
-        self.watches_axes() && kept_of_block(then).is_some_and(|kept| kept_of(otherwise) == Some(kept) && is_tensor(kept, frame))
+        let kept = |local: LocalId| self.kept_of(otherwise) == Some(local) && is_tensor(local, frame);
+        self.watches_axes() && self.kept_of_block(then).is_some_and(kept)
     }
 
     /// Whether all arms do.
     pub(super) fn arms_keep_one_shape(&self, c: &Choose, frame: &Frame) -> bool {
-        self.watches_axes() && kept_of_arms(c).is_some_and(|kept| is_tensor(kept, frame))
+        self.watches_axes() && self.kept_of_arms(c).is_some_and(|kept| is_tensor(kept, frame))
+    }
+
+    /// The variable whose shape an expression gives back, where that can be read off it.
+    fn kept_of(&self, e: &Expr) -> Option<LocalId> {
+        match &e.kind {
+            ExprKind::Local(id) => Some(*id),
+            ExprKind::Block(b) => self.kept_of_block(b),
+            ExprKind::Call { callee, args, .. } if self.keeps_shape(*callee) => {
+                args.first().filter(|a| a.name.is_none()).and_then(|a| self.kept_of(&a.value))
+            }
+            ExprKind::If { then, otherwise, .. } => {
+                self.kept_of_block(then).filter(|kept| self.kept_of(otherwise) == Some(*kept))
+            }
+            ExprKind::Choose(c) => self.kept_of_arms(c),
+            ExprKind::Unary { op: UnaryOp::Neg, value } | ExprKind::As { value, .. } => self.kept_of(value),
+            ExprKind::Binary { op: BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div, left, right, .. } => {
+                match (&left.kind, &right.kind) {
+                    (ExprKind::Int(_) | ExprKind::Float(..), _) => self.kept_of(right),
+                    (_, ExprKind::Int(_) | ExprKind::Float(..)) => self.kept_of(left),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn kept_of_block(&self, b: &Block) -> Option<LocalId> {
+        match &b.tail {
+            Tail::Value(e) => self.kept_of(e),
+            Tail::Entries(_) | Tail::Error => None,
+        }
+    }
+
+    fn kept_of_arms(&self, c: &Choose) -> Option<LocalId> {
+        let Domain::Arms(arms) = &c.domain else { return None };
+        let (first, rest) = arms.split_first()?;
+        self.kept_of(&first.2).filter(|kept| rest.iter().all(|a| self.kept_of(&a.2) == Some(*kept)))
+    }
+
+    /// Whether a call gives back the shape of its first argument, by its name or by what the function declares.
+    fn keeps_shape(&self, callee: Callee) -> bool {
+        let f = match callee {
+            Callee::Primitive(name) => return KEEPS_SHAPE.contains(&name),
+            Callee::Fn(id) => self.function(id),
+            _ => return false,
+        };
+        let dims = |ty: &'p Type| if let Type::Named { dims, .. } = ty { dims.as_deref() } else { None };
+        let (Some(given), Some(result)) = (f.params.first().and_then(|p| dims(&p.ty)), dims(&f.result)) else { return false };
+        let same = |(a, b): (&Dim, &Dim)| match (a, b) {
+            (Dim::Bind(a, _), Dim::Expr(Expr { kind: ExprKind::Local(b), .. })) => a == b,
+            (Dim::BindRest(a, _), Dim::Rest(b, _)) => a == b,
+            _ => false,
+        };
+        given.len() == result.len() && given.iter().zip(result).all(same)
     }
 }
 
 fn is_tensor(local: LocalId, frame: &Frame) -> bool {
     matches!(frame.locals.get(local.0 as usize), Some(Value::Tensor(_)))
-}
-
-/// The variable whose shape an expression gives back, where that can be read off it.
-fn kept_of(e: &Expr) -> Option<LocalId> {
-    match &e.kind {
-        ExprKind::Local(id) => Some(*id),
-        ExprKind::Block(b) => kept_of_block(b),
-        ExprKind::Call { callee: Callee::Primitive(name), args, .. }
-            if KEEPS_SHAPE.contains(name) || CHECKS_AND_KEEPS.contains(name) =>
-        {
-            args.first().filter(|a| a.name.is_none()).and_then(|a| kept_of(&a.value))
-        }
-        ExprKind::If { then, otherwise, .. } => kept_of_block(then).filter(|kept| kept_of(otherwise) == Some(*kept)),
-        ExprKind::Choose(c) => kept_of_arms(c),
-        ExprKind::Unary { op: UnaryOp::Neg, value } | ExprKind::As { value, .. } => kept_of(value),
-        ExprKind::Binary { op: BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div, left, right, .. } => {
-            match (&left.kind, &right.kind) {
-                (ExprKind::Int(_) | ExprKind::Float(..), _) => kept_of(right),
-                (_, ExprKind::Int(_) | ExprKind::Float(..)) => kept_of(left),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-fn kept_of_block(b: &Block) -> Option<LocalId> {
-    match &b.tail {
-        Tail::Value(e) => kept_of(e),
-        Tail::Entries(_) | Tail::Error => None,
-    }
-}
-
-fn kept_of_arms(c: &Choose) -> Option<LocalId> {
-    let Domain::Arms(arms) = &c.domain else { return None };
-    let (first, rest) = arms.split_first()?;
-    kept_of(&first.2).filter(|kept| rest.iter().all(|a| kept_of(&a.2) == Some(*kept)))
 }

@@ -36,8 +36,9 @@ impl Cx<'_> {
         };
         if args.name == "trainable" {
             let names = model.names(self)?;
-            let tensors: Vec<_> = names.iter().filter_map(|n| model.get(self, *n)).flatten().map(|t| t.node).collect();
-            return self.cost_of(args.name, &tensors, span);
+            let mut roots: Vec<_> = names.iter().filter_map(|n| model.get(self, *n)).flatten().map(|t| t.node).collect();
+            roots.extend(model.replaced(self, span)?.iter().map(|module| module.output));
+            return self.cost_of(args.name, &roots, span);
         }
         let names = model.names(self)?;
         let mut total = 0u64;

@@ -6,7 +6,7 @@ use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
 use crate::primitives;
-use crate::space::Taint;
+use crate::space::{Axes, Taint};
 use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use rustc_hash::FxHashMap;
@@ -26,6 +26,8 @@ pub(super) struct Frame {
     pub taints: Vec<Taint>,
     /// Which locals are dims that are bound, by which argument and of which shape.
     pub dims: Vec<(LocalId, Span, Rc<[u64]>)>,
+    /// What the axes depend on that each `..s` is bound to, while that is watched.
+    pub rests: Vec<(LocalId, Axes)>,
     /// What `affine` stands for in the signature.
     pub affine: Option<Degree>,
     /// At the top level, where locals are the globals.
@@ -47,7 +49,15 @@ impl Frame {
 
     fn new(locals: usize, writes_globals: bool, warns: bool) -> Frame {
         let taints = vec![Taint::NONE; locals];
-        Frame { locals: vec![Value::Poison; locals], taints, dims: Vec::new(), affine: None, writes_globals, warns }
+        Frame {
+            locals: vec![Value::Poison; locals],
+            taints,
+            dims: Vec::new(),
+            rests: Vec::new(),
+            affine: None,
+            writes_globals,
+            warns,
+        }
     }
 }
 
