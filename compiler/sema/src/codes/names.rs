@@ -62,8 +62,6 @@ pub const AMBIGUOUS_CAPTURE: Code = Code("E1305");
 
 /// A primitive that this version does not have yet.
 pub const PRIMITIVE_LATER: Code = Code("E1901");
-/// `new` tensors.
-pub const NEW_LATER: Code = Code("E1906");
 
 /// Every code of this file.
 pub const ALL: &[Code] = &[
@@ -95,5 +93,4 @@ pub const ALL: &[Code] = &[
     NOT_COVERED,
     AMBIGUOUS_CAPTURE,
     PRIMITIVE_LATER,
-    NEW_LATER,
 ];

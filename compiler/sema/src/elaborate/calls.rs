@@ -211,7 +211,8 @@ impl<'p> Cx<'p> {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
             "adapter" => self.adapter(&args, span),
             "restack" => self.restack(&args, span),
-            "params" | "trainable" | "bytes" | "flops" => self.cost(&args, span).into(),
+            "params" | "bytes" | "trainable" | "flops" => self.cost(&args, span).into(),
+            "fill" => self.fill(&args, span).into(),
             "within" => self.within(&args, span).into(),
             _ => primitives::call_primitive(self, name, args, span),
         };

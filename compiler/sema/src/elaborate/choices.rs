@@ -410,6 +410,6 @@ fn in_table<'p>(default: &'p Expr, id: &str) -> Option<&'p Expr> {
 }
 
 /// `method[2, mlp]`.
-fn with_keys(name: &str, keys: &[String]) -> String {
+pub(super) fn with_keys(name: &str, keys: &[String]) -> String {
     if keys.is_empty() { name.to_string() } else { format!("{name}[{}]", keys.join(", ")) }
 }

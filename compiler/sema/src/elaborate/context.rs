@@ -77,6 +77,12 @@ pub struct Cx<'p> {
     pub(super) global_taints: Vec<Taint>,
     /// Whether a network is being made, so that there are layers, and `new` makes parameters.
     pub(super) in_network: bool,
+    /// Whether what is saved is the model of a search.
+    pub(super) of_search: bool,
+    /// How often a parameter was asked for.
+    pub(super) parameters_asked: u64,
+    /// The keys in the rule at hand, and how many of them are those around it.
+    pub(super) rule_keys: Option<(usize, Vec<String>)>,
     /// The parameters of the graph.
     pub(super) known_parameters: Known,
     /// The `new` tensor whose start value is evaluated.
@@ -150,6 +156,9 @@ impl<'p> Cx<'p> {
             used: FxHashSet::default(),
             watch: answers.watch.then(Box::default),
             in_network: false,
+            of_search: false,
+            parameters_asked: 0,
+            rule_keys: None,
             known_parameters: Known::default(),
             starting: None,
             network_parameters: None,

@@ -1,11 +1,15 @@
 //! Static costs of models: what shapes and dtypes alone decide.
 
+use super::adapter::is_embedding;
 use super::context::Cx;
+use super::model::Model;
+use super::modules::Replaced;
+use super::names::NameId;
 use crate::codes::types as codes;
 use crate::value::{Args, Reported, Value};
 use merge_abi::DType;
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::NodeId;
+use merge_ir::tir::{NodeId, PARAMETER_DTYPE, costs};
 
 impl Cx<'_> {
     /// `params(m)`: the entries of its tensors; `bytes(m)`: what they take in the dtype of the file they come from, or in F32. Of what a
@@ -16,13 +20,13 @@ impl Cx<'_> {
                 let node = t.node;
                 return self.cost_of(args.name, &[node], span);
             }
+            Some((Value::Model(m), _)) => m.clone(),
             Some((_, at)) if args.name == "flops" => {
-                let d =
-                    Diagnostic::new(codes::WRONG_KIND, "`flops` counts one pass of a network", at, "no network computes this")
-                        .help("it stands inside a function that `search` names, and is given what the network computes");
+                let message = "`flops` counts one pass of a network or of a model";
+                let d = Diagnostic::new(codes::WRONG_KIND, message, at, "no network computes this")
+                    .help("it is given a model, or inside a function that `search` names what the network computes");
                 return Err(self.report(d));
             }
-            Some((Value::Model(m), _)) => m.clone(),
             Some((Value::Tensor(t), _)) if args.name == "trainable" => {
                 let node = t.node;
                 return self.cost_of(args.name, &[node], span);
@@ -34,20 +38,69 @@ impl Cx<'_> {
             }
             None => return Err(Reported),
         };
-        if args.name == "trainable" {
-            let names = model.names(self)?;
-            let mut roots: Vec<_> = names.iter().filter_map(|n| model.get(self, *n)).flatten().map(|t| t.node).collect();
-            roots.extend(model.replaced(self, span)?.iter().map(|module| module.output));
-            return self.cost_of(args.name, &roots, span);
-        }
+        let at = args.get(0).map_or(span, |a| a.span);
+        let replaced = model.replaced(self, at)?;
         let names = model.names(self)?;
-        let mut total = 0u64;
+        if let "trainable" | "flops" = args.name {
+            return self.cost_of_training(args.name, &model, &names, &replaced, span);
+        }
+        let mut total = self.entries_in_modules(&model, &names, &replaced);
+        if args.name == "bytes" {
+            total = total.saturating_mul(PARAMETER_DTYPE.size());
+        }
         for name in names.iter() {
             let Some(Ok(t)) = model.get(self, *name) else { continue };
             let entries: u64 = self.shape(&t).iter().product();
             let stored = model.origin.and_then(|o| self.opened[o as usize].tensors.get(name)).map(|t| t.0);
             let size = if args.name == "bytes" { t.buffer.or(stored).unwrap_or(DType::F32).size() } else { 1 };
             total = total.saturating_add(entries.saturating_mul(size));
+        }
+        self.count(total, span)
+    }
+
+    /// Entries of `new` tensors that only replaced modules have: the others are part of the model's own tensors.
+    fn entries_in_modules(&mut self, model: &Model, names: &[NameId], replaced: &[Replaced]) -> u64 {
+        if replaced.is_empty() {
+            return 0;
+        }
+        let own = self.nodes_of(model, names);
+        let all: Vec<NodeId> = own.iter().copied().chain(replaced.iter().map(|m| m.output)).collect();
+        costs(&self.graph, &all).params - costs(&self.graph, &own).params
+    }
+
+    fn nodes_of(&mut self, model: &Model, names: &[NameId]) -> Vec<NodeId> {
+        names.iter().filter_map(|n| model.get(self, *n)?.ok()).map(|t| t.node).collect()
+    }
+
+    /// `trainable(m)`: the entries of `new` tensors, each once; `flops(m)`: operations of a forward pass at one position (token, pixel),
+    /// a multiplication and its addition being 2: 2 for each entry of every matrix and kernel but tables of embeddings, and what the
+    /// expressions in the places of modules do besides these. What attention does between positions is not in the weights, and not
+    /// counted.
+    fn cost_of_training(
+        &mut self,
+        which: &str,
+        model: &Model,
+        names: &[NameId],
+        replaced: &[Replaced],
+        span: Span,
+    ) -> Result<Value, Reported> {
+        let outputs: Vec<NodeId> = replaced.iter().map(|m| m.output).collect();
+        if which == "trainable" {
+            let roots: Vec<NodeId> = self.nodes_of(model, names).into_iter().chain(outputs).collect();
+            return self.cost_of(which, &roots, span);
+        }
+        let mut total = 0u64;
+        for name in names {
+            let Some(Ok(t)) = model.get(self, *name) else { continue };
+            let text = self.names.text(*name).clone();
+            let shape = self.shape(&t);
+            let table = text.strip_suffix(".weight").is_some_and(is_embedding);
+            if t.buffer.is_none() && shape.len() >= 2 && !table {
+                total = total.saturating_add(shape.iter().fold(2u64, |n, d| n.saturating_mul(*d)));
+            }
+        }
+        for module in replaced {
+            total = total.saturating_add(costs(&self.graph, &[module.output]).flops / module.positions.max(1));
         }
         self.count(total, span)
     }
@@ -101,7 +154,7 @@ impl Cx<'_> {
                 self.read(taint);
             }
         }
-        let costs = merge_ir::tir::costs(&self.graph, roots);
+        let costs = costs(&self.graph, roots);
         let n = match which {
             "params" => costs.params,
             "trainable" => costs.trainable,

@@ -12,6 +12,7 @@
 //! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
 //! | `files`, `save` | checkpoints; outputs |
+//! | `save_adapter`, `fill` | what is to be trained, as an output; trained tensors in their places |
 //! | `choices`, `domains`, `explore`, `axes` | decisions; what they may be answered with; what depends on them, axis by axis |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `modules` | rules that replace modules |
@@ -34,6 +35,7 @@ mod domains;
 mod explore;
 mod expressions;
 mod files;
+mod fill;
 mod findings;
 mod index;
 mod model;
@@ -45,6 +47,7 @@ mod require;
 mod restack;
 mod rules;
 mod save;
+mod save_adapter;
 mod scalars;
 mod stand_ins;
 mod types;
@@ -184,7 +187,9 @@ impl<'p> Cx<'p> {
         };
         let (outputs, ours) = (self.graph.outputs.len(), self.answers.search.as_ref() == Some(&search.name));
         if ours || self.answers.search.is_none() {
+            self.of_search = true;
             self.save(save, frame);
+            self.of_search = false;
         }
         if !ours {
             self.graph.outputs.truncate(outputs);
@@ -201,14 +206,15 @@ impl Cx<'_> {
                 let Ok(names) = m.names(self) else { return };
                 for name in names.iter() {
                     if let Some(Ok(t)) = m.get(self, *name) {
+                        let node = self.at_start(&[t.node], span)[0];
                         let tensor = Some(self.names.text(*name).to_string());
-                        self.tests.push(TestCase { title: test.title.clone(), tensor, node: t.node, span: test.span });
+                        self.tests.push(TestCase { title: test.title.clone(), tensor, node, span: test.span });
                     }
                 }
                 return;
             }
             other => match self.tensor(other, span) {
-                Ok(t) => t.node,
+                Ok(t) => self.at_start(&[t.node], span)[0],
                 Err(_) => return,
             },
         };

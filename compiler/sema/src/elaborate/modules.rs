@@ -30,6 +30,8 @@ pub struct Replaced {
     /// The node of [`Layer::Input`].
     pub input: NodeId,
     pub output: NodeId,
+    /// How many positions (tokens, pixels) the input has with the lengths that stand for open axes.
+    pub positions: u64,
     /// Of the rule.
     pub span: Span,
 }
@@ -138,6 +140,7 @@ impl<'p> Cx<'p> {
             let Lhs::Module(lhs) = &rule.lhs else { continue };
             let keys = self.keys.len();
             self.keys.extend(share.captures.iter().map(|c| c.to_string()));
+            self.rule_keys = Some((keys, self.keys.clone()));
             let outer = self.tensor.replace(self.names.id(&share.name));
             match self.replaced_module(model, rule, lhs, share, frame) {
                 Ok(found) => replaced.extend(found),
@@ -201,7 +204,13 @@ impl<'p> Cx<'p> {
             Op::Layer { layer, inputs } => **layer == Layer::Module { name: name.to_string() } && **inputs == [input],
             _ => false,
         };
-        Ok((!itself).then_some(Replaced { name, input, output, span: rule.span }))
+        let channels = match module.kind {
+            Kind::Linear { takes, .. } | Kind::Conv { takes, .. } => takes,
+            Kind::Embedding { .. } => 1,
+            Kind::Other => self.graph.shape(input).last().copied().unwrap_or(1),
+        };
+        let positions = self.graph.shape(input).iter().product::<u64>() / channels.max(1);
+        Ok((!itself).then_some(Replaced { name, input, output, positions, span: rule.span }))
     }
 
     /// Input and output of what a rule gives for these lengths of open axes.

@@ -87,7 +87,7 @@ impl<'p> Cx<'p> {
             self.rules.push(RuleShare { span: rule.span, tensors });
         }
         let mut of_rules = vec![Taint::NONE; rules.len()];
-        let outer = self.tensor.take();
+        let (outer, outer_keys) = (self.tensor.take(), self.rule_keys.take());
         for d in found.into_iter().chain(of_modules) {
             self.report(d);
         }
@@ -105,8 +105,9 @@ impl<'p> Cx<'p> {
                 Some(m) => Value::Model(m.clone()),
                 None => {
                     self.binding(reached, |cx| cx.bind_rule(rule, captures, shape, frame));
-                    let keys = self.keys.len();
+                    let (keys, asked) = (self.keys.len(), self.parameters_asked);
                     self.keys.extend(captures.iter().map(|c| c.to_string()));
+                    self.rule_keys = Some((keys, self.keys.clone()));
                     let decides = self.watch.is_some() && rules.iter().any(|r| self.decides(&r.value));
                     let (value, taint) =
                         self.apart(|cx| cx.under(reached, decides, (rule.value.span, 0), |cx| cx.expr(&rule.value, frame)));
@@ -114,6 +115,7 @@ impl<'p> Cx<'p> {
                     of_rules[rule_index] = self.union(of_rules[rule_index], taint);
                     if let Value::Model(m) = &value
                         && !m.is_block()
+                        && asked == self.parameters_asked
                     {
                         models.insert(key, m.clone());
                     }
@@ -147,6 +149,7 @@ impl<'p> Cx<'p> {
         }
         let replaced = self.binding(reached, |cx| cx.replaced_modules(&model, rules, &shares, frame));
         self.tensor = outer;
+        self.rule_keys = outer_keys;
         // Where the rules themselves are broken, that the model is empty is no news.
         if tensors.is_empty() && coverage.rule_of.contains(&None) {
             return Value::Poison;

@@ -14,26 +14,28 @@ use merge_abi::{DType, Role};
 use merge_base::{Diagnostic, Span, did_you_mean, list_names};
 use merge_ir::tir::{NodeId, Op, OutTensor, Output};
 
-/// The format of adapters.
+/// The format of deltas as PEFT reads them.
 const PEFT: &str = "peft";
+/// The format of what is to be trained.
+const ADAPTER: &str = "adapter";
 
 const KEYS: [&str; 4] = ["dtype", "shard", "config", "tokenizer"];
 
 /// What stands in the braces behind a `save`.
 #[derive(Default)]
-struct Options {
-    dtype: Option<DType>,
-    shard: Option<u64>,
-    config: Vec<(String, String)>,
-    tokenizer: Option<u32>,
+pub(super) struct Options {
+    pub dtype: Option<DType>,
+    pub shard: Option<u64>,
+    pub config: Vec<(String, String)>,
+    pub tokenizer: Option<u32>,
 }
 
 impl<'p> Cx<'p> {
     pub(super) fn save(&mut self, s: &'p Save, frame: &mut Frame) {
-        if let Some((format, span)) = s.format.as_ref().filter(|(format, _)| format != PEFT) {
+        if let Some((format, span)) = s.format.as_ref().filter(|(format, _)| format != PEFT && format != ADAPTER) {
             self.not_there_yet(
                 &format!("`as {format}`"),
-                "`as peft` writes an adapter; without `as`, whole tensors are written",
+                "`as peft` writes deltas for PEFT, `as adapter` what is to be trained; without `as`, whole tensors are written",
                 *span,
             );
             return;
@@ -132,10 +134,22 @@ impl<'p> Cx<'p> {
             return;
         }
         let Ok(replaced) = model.replaced(self, s.value.span) else { return };
+        let as_adapter = s.format.as_ref().is_some_and(|(format, _)| format == ADAPTER);
+        if as_adapter || (self.of_search && self.trains(&tensors, &replaced)) {
+            self.save_trained(s, path, &model, &tensors, &replaced, options);
+            return;
+        }
         if let Some(module) = replaced.first() {
             self.replaced_in_weights(module, replaced.len(), s.value.span);
             return;
         }
+        let nodes: Vec<NodeId> = tensors.iter().map(|(_, t)| t.node).collect();
+        let tensors: Vec<(NameId, TensorVal)> = self
+            .at_start(&nodes, s.value.span)
+            .into_iter()
+            .zip(tensors)
+            .map(|(node, (name, t))| (name, TensorVal { node, ..t }))
+            .collect();
         let origin = model.origin;
         if s.format.is_some() {
             self.save_adapter(s, path, role, &model, &tensors, options);
@@ -400,7 +414,7 @@ impl<'p> Cx<'p> {
 
     /// The dtype a tensor is written in: a buffer's own, the one asked for, that of the model it replaces, or
     /// that of the first tensor it is made from.
-    fn dtype_of(&self, name: NameId, t: &TensorVal, origin: Option<u32>, asked: Option<DType>) -> DType {
+    pub(super) fn dtype_of(&self, name: NameId, t: &TensorVal, origin: Option<u32>, asked: Option<DType>) -> DType {
         if let Some(buffer) = t.buffer {
             return buffer;
         }
@@ -409,7 +423,7 @@ impl<'p> Cx<'p> {
     }
 
     /// Notes for each node the dtype of the first tensor that it reads.
-    fn note_dtypes(&mut self) {
+    pub(super) fn note_dtypes(&mut self) {
         let known = self.dtypes.len();
         for (_, node) in self.graph.nodes().skip(known) {
             let dtype = match &node.op {

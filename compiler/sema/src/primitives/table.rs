@@ -9,10 +9,8 @@
 pub struct Primitive {
     pub name: &'static str,
     pub params: &'static [PrimParam],
-    /// Whether this version computes it; if not, using it is error E1901.
-    pub available: bool,
     pub doc: &'static str,
-    /// What to use where it is not there yet; empty if there is nothing.
+    /// What to use outside of networks; empty if there is nothing.
     pub instead: &'static str,
 }
 
@@ -100,16 +98,12 @@ const PATTERN: PrimParam = PrimParam { name: "pattern", pattern: true, ..NONE };
 const ANY_PATTERN: PrimParam = PrimParam { name: "pattern", default: true, pattern: true, ..NONE };
 
 const fn there(name: &'static str, params: &'static [PrimParam], doc: &'static str) -> Primitive {
-    Primitive { name, params, available: true, doc, instead: "" }
-}
-
-const fn later(name: &'static str, params: &'static [PrimParam], doc: &'static str, instead: &'static str) -> Primitive {
-    Primitive { name, params, available: false, doc, instead }
+    Primitive { name, params, doc, instead: "" }
 }
 
 /// A layer: there in networks, elsewhere `instead`.
 const fn layer(name: &'static str, params: &'static [PrimParam], doc: &'static str, instead: &'static str) -> Primitive {
-    Primitive { name, params, available: true, doc, instead }
+    Primitive { name, params, doc, instead }
 }
 
 /// A primitive of one tensor or number, entry by entry.
@@ -173,7 +167,11 @@ pub const PRIMITIVES: &[Primitive] = &[
         const { &[p("model")] },
         "The size of a model on disk, an int: in the dtypes of its checkpoint, new tensors in F32; in a network that of its parameters.",
     ),
-    there("flops", const { &[p("x")] }, "The floating-point operations of the pass of a network that gives a tensor, an int."),
+    there(
+        "flops",
+        const { &[p("x")] },
+        "The floating-point operations of the pass of a network that gives a tensor; of a model, of a pass at one position: an int.",
+    ),
     there(
         "within",
         const { &[p("names"), p("model"), must("params")] },
@@ -305,7 +303,7 @@ pub const PRIMITIVES: &[Primitive] = &[
         "Layers of several models in a new order: `layers` lists (model, layer); other tensors come from `rest`.",
     ),
     there("without", const { &[p("model"), PATTERN] }, "The model without the tensors whose names match."),
-    later("fill", const { &[p("model"), p("tensors")] }, "The values of `new` tensors from a file.", ""),
+    there("fill", const { &[p("model"), p("tensors")] }, "The model with the tensors of a file in the places of its `new` ones."),
     there("unpack", const { &[p("mask"), p("values")] }, "Packed values where the mask holds."),
     // Domains of `choose`.
     there("order", const { &[p("list")] }, "Every order of a list, behind the `in` of `choose`."),
@@ -379,6 +377,6 @@ mod tests {
             primitive("keep_top").map(Primitive::signature).as_deref(),
             Some("keep_top(x, density, [tied: ..], [over: ..])")
         );
-        assert!(primitive("fill").is_some_and(|p| !p.available));
+        assert!(primitive("fill").is_some_and(|p| p.params.len() == 2));
     }
 }

@@ -107,12 +107,9 @@ impl Resolver<'_> {
             pattern: p.pattern,
         };
         let slots: Vec<Slot> = p.params.iter().map(slot).collect();
-        if !p.available {
-            self.later_primitive(p, span);
-        }
         match self.arguments(p.name, &p.signature(), span, &slots, args) {
-            Some(args) if p.available => ExprKind::Call { callee: Callee::Primitive(p.name), callee_span: span, args },
-            _ => ExprKind::Error,
+            Some(args) => ExprKind::Call { callee: Callee::Primitive(p.name), callee_span: span, args },
+            None => ExprKind::Error,
         }
     }
 

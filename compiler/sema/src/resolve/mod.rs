@@ -26,7 +26,6 @@ mod calls;
 mod cycles;
 mod expressions;
 mod items;
-mod later;
 mod models;
 mod modules;
 mod scope;

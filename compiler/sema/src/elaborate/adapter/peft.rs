@@ -222,6 +222,22 @@ impl<'p> Cx<'p> {
         format!("{config:#}\n")
     }
 
+    /// The text of the config of factors to be trained: `alphas` are the scales times the ranks.
+    pub(in crate::elaborate) fn peft_config_to_train(
+        &mut self,
+        model: &Model,
+        ranks: &BTreeMap<String, u64>,
+        alphas: &BTreeMap<String, f64>,
+    ) -> String {
+        let text = self.peft_config(model, ranks, &[], false, &[]);
+        let mut config: Value = serde_json::from_str(&text).unwrap_or_default();
+        let (alpha, pattern) = alpha_pattern(alphas);
+        config["lora_alpha"] = number(alpha);
+        config["alpha_pattern"] = Value::Object(pattern);
+        config["inference_mode"] = json!(false);
+        format!("{config:#}\n")
+    }
+
     /// Last parts of paths where these name all modules of the base that end so; else whole paths.
     fn target_modules(&mut self, model: &Model, ranks: &BTreeMap<String, u64>) -> Vec<String> {
         let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_string();
@@ -244,23 +260,35 @@ impl<'p> Cx<'p> {
 /// PEFT reads a pattern as an expression that may fit the end of other paths too, and takes the first that fits:
 /// so long paths come first, and a module that another's pattern fits is listed even if its rank is the common one.
 fn rank_pattern(ranks: &BTreeMap<String, u64>) -> (u64, Map<String, Value>) {
+    let as_numbers = ranks.iter().map(|(m, r)| (m.clone(), *r as f64)).collect();
+    let (common, pattern) = alpha_pattern(&as_numbers);
+    (common as u64, pattern)
+}
+
+/// A number as JSON, an int where it is one.
+fn number(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
+}
+
+/// The same of any positive numbers.
+fn alpha_pattern(ranks: &BTreeMap<String, f64>) -> (f64, Map<String, Value>) {
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-    ranks.values().for_each(|r| *counts.entry(*r).or_default() += 1);
-    let common = counts.iter().max_by_key(|(rank, count)| (**count, **rank)).map_or(1, |(rank, _)| *rank);
+    // The bits of positive numbers are in their order.
+    ranks.values().for_each(|r| *counts.entry(r.to_bits()).or_default() += 1);
+    let common = counts.iter().max_by_key(|(rank, count)| (**count, **rank)).map_or(1.0, |(rank, _)| f64::from_bits(*rank));
     let dots = |path: &str| path.matches('.').count();
     let order = |a: &&String, b: &&String| b.len().cmp(&a.len()).then(dots(a).cmp(&dots(b))).then(a.cmp(b));
     let mut listed: Vec<&String> = ranks.iter().filter(|(_, r)| **r != common).map(|(m, _)| m).collect();
     loop {
         listed.sort_by(order);
-        let patterns: Vec<Pattern> = listed.iter().filter_map(|m| Pattern::new(m, ranks[*m] as f64)).collect();
-        let wrong =
-            |(module, rank): &(&String, &u64)| Pattern::first(&patterns, module).unwrap_or(common as f64) != **rank as f64;
+        let patterns: Vec<Pattern> = listed.iter().filter_map(|m| Pattern::new(m, ranks[*m])).collect();
+        let wrong = |(module, rank): &(&String, &f64)| Pattern::first(&patterns, module).unwrap_or(common) != **rank;
         match ranks.iter().find(|entry| wrong(entry) && !listed.contains(&entry.0)) {
             Some((module, _)) => listed.push(module),
             None => break,
         }
     }
-    (common, listed.into_iter().map(|m| (m.clone(), json!(ranks[m]))).collect())
+    (common, listed.into_iter().map(|m| (m.clone(), number(ranks[m]))).collect())
 }
 
 #[cfg(test)]

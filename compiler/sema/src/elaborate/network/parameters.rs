@@ -1,8 +1,9 @@
 //! Parameters: `new` tensors, each under the path of lets, calls and arms that leads to it, as decisions are.
 
+use super::super::choices::with_keys;
 use super::super::context::Cx;
 use super::super::expressions::Frame;
-use crate::codes::names::{DEFINED_TWICE, NEW_LATER};
+use crate::codes::names::DEFINED_TWICE;
 use crate::codes::types as codes;
 use crate::hir::{Dim, Expr};
 use crate::value::{Reported, TensorVal, Value};
@@ -41,6 +42,7 @@ impl<'p> Cx<'p> {
     /// # Errors
     /// Another place has a parameter of that name, or this place had one of another shape or start; both are reported.
     pub(crate) fn parameter(&mut self, new: NewParameter<'_>) -> Result<TensorVal, Reported> {
+        self.parameters_asked += 1;
         let id = self.parameter_name(new.name);
         let chain = self.call_spans();
         let degree = new.start.degree.clone();
@@ -75,9 +77,29 @@ impl<'p> Cx<'p> {
         Ok(TensorVal::new(node, degree))
     }
 
-    /// The path of lets, calls and arms around, with its keys, and the name.
+    /// The path of lets, calls and arms around, with its keys, and the name. In a rule, and where a function is applied to the
+    /// tensors of a model one by one, the name of the tensor is a key, which stands for the captures of the rule.
     pub(crate) fn parameter_name(&self, name: &str) -> String {
-        self.decision_id(name, &self.keys, false)
+        let Some(tensor) = self.tensor else { return self.decision_id(name, &self.keys, false) };
+        let tensor = self.names.text(tensor).to_string();
+        let (outer, of_rule) = match &self.rule_keys {
+            Some((outer, keys)) if self.keys.is_empty() || self.keys.starts_with(keys) => (*outer, keys.as_slice()),
+            _ => (0, &[][..]),
+        };
+        let suffix = format!("[{}]", of_rule.join(", "));
+        let mut id = String::new();
+        for segment in &self.path {
+            match segment.strip_suffix(&suffix).filter(|_| !of_rule.is_empty()) {
+                Some(bare) => id.push_str(&with_keys(bare, &of_rule[..outer])),
+                None => id.push_str(segment),
+            }
+            id.push('.');
+        }
+        let inner = self.keys.get(of_rule.len()..).unwrap_or_default();
+        let before = if self.keys.is_empty() { &[][..] } else { &of_rule[..outer] };
+        let keys: Vec<String> = before.iter().chain([&tensor]).chain(inner).cloned().collect();
+        id.push_str(&with_keys(name, &keys));
+        id
     }
 
     fn call_spans(&self) -> Vec<Span> {
@@ -118,22 +140,18 @@ impl<'p> Cx<'p> {
         span: Span,
         frame: &mut Frame,
     ) -> Result<Value, Reported> {
-        if !self.in_network() {
-            let d = Diagnostic::new(
-                NEW_LATER,
-                "`new` in a recipe of weights is not there yet",
-                span,
-                "this compiler cannot do it yet",
-            );
-            let help = "what works: `new` in a function that `search` names; tensors that some file holds, by `tensors(path)`";
-            return Err(self.report(d.help(help)));
-        }
         let shape: Option<Rc<[u64]>> = match dims {
             Some(dims) => Some(self.lengths(dims, frame)?.into()),
             None => None,
         };
         let value = self.starting_as(name, shape.clone(), |cx| cx.expr(start, frame));
-        let value = self.tensor(&value, start.span)?;
+        let value = match self.tensor_of_rule(&value) {
+            Some(tensor) => {
+                let tensor = tensor?;
+                self.float(&tensor, start.span)?
+            }
+            None => self.tensor(&value, start.span)?,
+        };
         let own = self.shape(&value);
         if let Some(shape) = shape.as_ref().filter(|s| !own.is_empty() && own != **s) {
             let message = format!("`new {name}` and its start value have different shapes");
