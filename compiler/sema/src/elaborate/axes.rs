@@ -12,7 +12,9 @@
 //! | `embedding` | that axis of `x`; the table's second |
 //! | `flatten` | all axes of `x` |
 //! | `@` | the outer axes of its sides |
-//! | other operators | that axis of both sides |
+//! | other operators, `sum` and `mean` of a list | that axis of both sides, of all members |
+//! | `concat` of a list | that axis of all members; along the axis the whole list |
+//! | `x[.., a..b, i]` | that axis of `x`; the ends of the range |
 //! | `new x[a, b]` | what the dim is computed from |
 //! | a function with declared dims | the same; what `..s` is bound to, axis by axis |
 //! | `fold` | that axis of the last state, and the number of turns, unless the axis depends on the same in all states |
@@ -44,6 +46,11 @@ impl<'p> Cx<'p> {
             Some(axes) => axes.clone(),
             None => Axes { rank: whole, each: vec![whole; self.shape(t).len()].into() },
         })
+    }
+
+    /// All that a shape depends on.
+    pub(super) fn of_shape(&mut self, axes: &Axes) -> Taint {
+        axes.each.iter().fold(axes.rank, |all, t| self.union(all, *t))
     }
 
     /// What the length of an axis depends on, where that is known better than for the tensor.
@@ -126,7 +133,7 @@ impl<'p> Cx<'p> {
             return else_;
         }
         if let (true, Some(axes)) = (self.watches_axes(), self.axes_of_dims(dims, frame)) {
-            let all = axes.each.iter().fold(Taint::NONE, |all, t| self.union(all, *t));
+            let all = self.of_shape(&axes);
             self.set_axes(value, Some(axes));
             return all;
         }
@@ -152,13 +159,16 @@ impl<'p> Cx<'p> {
         let argument = |i: usize| given.get(i).and_then(Option::as_ref);
         let x = argument(0)?;
         let whole = self.argument_taint(x.span);
+        if let Value::List(members) = &x.value {
+            return self.list_axes(name, members, whole, argument(1));
+        }
         let mut axes = self.axes_or(&x.value, whole)?;
         let mut each = axes.each.to_vec();
         let taint = |cx: &Cx, i: usize| argument(i).map_or(Taint::NONE, |a| cx.argument_taint(a.span));
         match name {
             _ if KEEPS_SHAPE.contains(&name) => return Some(axes),
             "flatten" => {
-                let all = each.iter().fold(axes.rank, |all, t| self.union(all, *t));
+                let all = self.of_shape(&axes);
                 return Some(Axes { rank: Taint::NONE, each: Rc::from([all]) });
             }
             "conv2d" | "conv1d" => {
@@ -205,6 +215,52 @@ impl<'p> Cx<'p> {
             _ => return None,
         }
         Some(Axes { rank: axes.rank, each: each.into() })
+    }
+
+    /// What the members of a list make together.
+    fn list_axes(&mut self, name: &str, members: &[Value], whole: Taint, second: Option<&Argument>) -> Option<Axes> {
+        let mut all = members.iter().map(|m| self.axes_or(m, whole)).collect::<Option<Vec<_>>>()?;
+        let mut made = all.pop()?;
+        if all.iter().any(|a| a.each.len() != made.each.len()) {
+            return None;
+        }
+        for other in &all {
+            made = self.stretched_axes(&made, other);
+        }
+        match (name, second.map(|a| &a.value)) {
+            ("sum" | "mean", None) => Some(made),
+            ("concat", Some(Value::Int(axis))) => {
+                let mut each = made.each.to_vec();
+                *each.get_mut(*axis as usize)? = whole;
+                Some(Axes { each: each.into(), ..made })
+            }
+            _ => None,
+        }
+    }
+
+    /// A part of a tensor, by ranges and places.
+    pub(super) fn axes_of_part(&mut self, of: &Value, indices: &[(Value, Taint)], part: &mut Value) {
+        if !self.watches_axes() {
+            return;
+        }
+        let axes = match of {
+            Value::Tensor(TensorVal { axes: Some(axes), .. }) if axes.each.len() == indices.len() => {
+                let mut each = Vec::with_capacity(indices.len());
+                let mut known = true;
+                for ((index, taint), own) in indices.iter().zip(axes.each.iter()) {
+                    match index {
+                        Value::Range(r) if r.start.is_none() && r.end.is_none() => each.push(*own),
+                        Value::Range(r) if r.start.is_some() && r.end.is_some() => each.push(*taint),
+                        Value::Range(_) => each.push(self.union(*taint, *own)),
+                        Value::Int(_) => {}
+                        _ => known = false,
+                    }
+                }
+                known.then(|| Axes { rank: axes.rank, each: each.into() })
+            }
+            _ => None,
+        };
+        self.set_axes(part, axes);
     }
 
     /// A side of an operator, with what it depends on.
@@ -259,7 +315,7 @@ impl<'p> Cx<'p> {
     /// The last of the states of a fold, which its length has selected. False where they are no tensors.
     pub(super) fn axes_of_fold(&mut self, states: &[(Value, Taint)], length: Taint, last: &mut Value) -> bool {
         let axes = self.axes_of_last(states, length);
-        let of_shape = axes.as_ref().map(|axes| axes.each.iter().fold(axes.rank, |all, t| self.union(all, *t)));
+        let of_shape = axes.as_ref().map(|axes| self.of_shape(axes));
         self.set_axes(last, axes);
         let Some(of_shape) = of_shape else { return false };
         self.read(of_shape);

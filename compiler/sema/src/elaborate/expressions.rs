@@ -65,7 +65,10 @@ impl<'p> Cx<'p> {
     /// Gives a variable its value.
     pub(super) fn bind_local(&mut self, local: LocalId, value: Value, frame: &mut Frame) {
         let index = local.0 as usize;
-        let taint = self.bound_taint();
+        let taint = match &value {
+            Value::Tensor(TensorVal { axes: Some(axes), .. }) => self.of_shape(axes),
+            _ => self.bound_taint(),
+        };
         if frame.writes_globals
             && let Some(slot) = self.globals.get_mut(index)
         {
@@ -295,7 +298,11 @@ impl<'p> Cx<'p> {
                     });
                     Value::Bool(complete)
                 });
-                self.select_by(length);
+                match self.watches_axes() {
+                    // Which members there are says nothing of the shape of one.
+                    true => self.read(length),
+                    false => self.select_by(length),
+                }
                 taints.iter().for_each(|t| self.gather(*t));
                 let members: Rc<[Value]> = members.into();
                 self.note_list(&members, length, taints);
@@ -376,11 +383,15 @@ impl<'p> Cx<'p> {
                     return Value::Poison;
                 }
                 let mut args = vec![Some(Argument { value, span: base.span, parts: Rc::from([]) })];
+                let mut places = Vec::with_capacity(indices.len());
                 for i in indices {
-                    args.push(Some(Argument { value: self.expr(i, frame), span: i.span, parts: Rc::from([]) }));
+                    let (place, taint) = self.side(i, frame);
+                    places.push((place.clone(), taint));
+                    args.push(Some(Argument { value: place, span: i.span, parts: Rc::from([]) }));
                 }
+                let of = args[0].as_ref().map_or(Value::Poison, |a| a.value.clone());
                 let mut member = self.index(args, span);
-                self.forget_axes(&mut member);
+                self.axes_of_part(&of, &places, &mut member);
                 member
             }
             ExprKind::As { value, role, role_span } => {

@@ -309,7 +309,7 @@ impl<'p> Cx<'p> {
                             }
                         }
                         _ => {
-                            let list = own.iter().map(|n| Value::Int(*n as i64)).collect();
+                            let list: Rc<[Value]> = own.iter().map(|n| Value::Int(*n as i64)).collect();
                             frame.dims.push((*local, span, shape.clone()));
                             self.note_rest(*local, t, at..at + own.len(), whole, frame);
                             self.bind_local(*local, Value::List(list), frame);
