@@ -5,7 +5,8 @@ use super::{tasks, tree};
 use merge_base::{Diagnostic, Span};
 use merge_sema::codes::spaces::EMPTY_SPACE;
 
-/// Conditions beyond this number are not tried in every combination.
+/// Conditions beyond this number are not tried in every combination: what is left then cannot do without any of its members, but
+/// there may be a smaller set.
 const MOST: usize = 12;
 
 /// The report of an empty space.
@@ -33,17 +34,35 @@ pub(super) fn explain(passes: &mut Passes) -> Diagnostic {
 /// The smallest of the sets of conditions that are enough; of equal ones the first.
 fn smallest(passes: &mut Passes, conditions: &[(Span, String)]) -> Vec<(Span, String)> {
     if conditions.len() > MOST {
-        return conditions.to_vec();
+        return irreducible(passes, conditions);
     }
     let mut sets: Vec<u32> = (1..1u32 << conditions.len()).collect();
-    sets.sort_by_key(|set| (set.count_ones(), set.reverse_bits()));
-    sets.sort_by_key(|set| set.count_ones());
+    // Of equal ones the first in the text: its bits are the lowest.
+    sets.sort_by_key(|set| (set.count_ones(), std::cmp::Reverse(set.reverse_bits())));
     for set in sets {
         let chosen = |i: usize| set >> i & 1 == 1;
-        let ignored: Vec<Span> = conditions.iter().enumerate().filter(|(i, _)| !chosen(*i)).map(|(_, c)| c.0).collect();
-        if tree::assemble(&tasks::find(passes, &ignored)).is_none() {
-            return conditions.iter().enumerate().filter(|(i, _)| chosen(*i)).map(|(_, c)| c.clone()).collect();
+        let part: Vec<_> = conditions.iter().enumerate().filter(|(i, _)| chosen(*i)).map(|(_, c)| c.clone()).collect();
+        if exclude_all(passes, conditions, &part) {
+            return part;
         }
     }
     conditions.to_vec()
+}
+
+/// Leaves out what is not needed, one by one.
+fn irreducible(passes: &mut Passes, conditions: &[(Span, String)]) -> Vec<(Span, String)> {
+    let mut needed = conditions.to_vec();
+    for condition in conditions {
+        let less: Vec<_> = needed.iter().filter(|c| *c != condition).cloned().collect();
+        if exclude_all(passes, conditions, &less) {
+            needed = less;
+        }
+    }
+    needed
+}
+
+/// Whether no candidate meets all conditions of a part.
+fn exclude_all(passes: &mut Passes, all: &[(Span, String)], part: &[(Span, String)]) -> bool {
+    let ignored: Vec<Span> = all.iter().filter(|c| !part.contains(c)).map(|c| c.0).collect();
+    tree::assemble(&tasks::find(passes, &ignored)).is_none()
 }

@@ -150,6 +150,43 @@ save base * product * sum * first / product / sum / first to \"out\"";
     assert_eq!((d.code.0, d.labels.len()), ("E3104", 2));
 }
 
+/// The text under each label of the report of an empty space.
+fn conflict(name: &str, recipe: &str) -> Vec<String> {
+    let request = request(name, recipe);
+    let explored = explore(Front::read(&request).unwrap(), Checks::Tried).unwrap();
+    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
+    let Err(Empty { diagnostic: d, front }) = explored else { panic!("the space is empty") };
+    assert_eq!(d.code.0, "E3104");
+    d.labels.iter().map(|l| front.sources.slice(l.span).to_owned()).collect()
+}
+
+#[test]
+fn the_smallest_set_of_conditions_in_conflict_is_named() {
+    // Any two of the first three go together; the last alone excludes everything.
+    let three = "
+choose a in [true, false]
+choose b in [true, false]
+choose c in [1, 2, 3]
+let one = c requires a or c < 0
+let two = c requires b or c < 0
+let other = c requires c <= 2
+let three = c requires not (a and b)
+save base * one * two * three * other / one / two / three / other to \"out\"";
+    assert_eq!(conflict("three", three), ["a or c < 0", "b or c < 0", "not (a and b)"]);
+    let alone = three.replace("requires c <= 2", "requires c * c == 2");
+    assert_eq!(conflict("alone", &alone), ["c * c == 2"]);
+}
+
+#[test]
+fn of_many_conditions_none_is_named_that_is_not_needed() {
+    let mut recipe = "\nchoose n in 1..=20\n".to_owned();
+    for i in 1..=14 {
+        recipe += &format!("let v{i} = n requires n != {i}\n");
+    }
+    recipe += "let low = n requires n <= 2\nsave base * n / n to \"out\"";
+    assert_eq!(conflict("many", &recipe), ["n != 1", "n != 2", "n <= 2"]);
+}
+
 #[test]
 fn a_combination_that_fails_is_named_unless_it_is_excluded() {
     let recipe = "
