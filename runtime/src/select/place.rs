@@ -1,9 +1,10 @@
 //! The place of each key of a row in the row's order, in O(n) for most rows.
 //!
-//! Keys are dealt out to about as many buckets as there are keys, which share the row's range evenly. So a bucket holds few, and
-//! a key's place is where its bucket begins plus how many of the next few keys come before it: some comparisons of vectors, and no
-//! branch that data decides. What is in a fuller bucket, since many keys are equal or since some lie far apart from
-//! all others, is sorted by comparison; equal keys are in order already then, which costs next to nothing.
+//! Keys are dealt out to about as many buckets as there are keys, which share the row's range evenly. Where all buckets hold few,
+//! a key's place is where its bucket begins plus how many of the next few keys come before it: a comparison of vectors, and no
+//! branch that data decides. Where some hold more, mostly since many keys are equal, as differences of numbers stored in 16 bits
+//! are, the keys are nearly in order when they are dealt out, and insertion puts the others right; where some lie far apart
+//! from all others it would take long, and what is in fuller buckets is sorted.
 //!
 //! The result does not depend on the buckets, whose bounds are rounded.
 
@@ -27,9 +28,10 @@ pub const BYTES: u64 = 2 + 3 * 4 + 8;
 
 /// So few keys are best sorted at once.
 const FEW: usize = 32;
-/// Keys of a bucket that are compared with each of them: that many where buckets hold no more, else [`MOST_SEEN`].
+/// Moves for each key that are cheaper than to look for the buckets that need sorting.
+const MOST_MOVES: usize = 8;
+/// Keys that are compared with each, where no bucket holds more.
 const SEEN: usize = 16;
-const MOST_SEEN: usize = 2 * SEEN;
 /// Buckets at most: their counters stay in the first cache.
 const MOST_BUCKETS: usize = 1 << 13;
 
@@ -46,7 +48,7 @@ pub fn places(keys: &mut [u32], scratch: &mut Scratch) {
         words.clear();
         words.extend(keys.iter().zip(0..).map(|(key, i)| word(*key, i)));
         words.sort_unstable();
-        return put_in_order(keys, words, 0);
+        return put_in_order(keys, words);
     }
     let buckets = n.min(MOST_BUCKETS);
     let (lo, hi) = range(keys);
@@ -54,30 +56,53 @@ pub fn places(keys: &mut [u32], scratch: &mut Scratch) {
     let scale = buckets as f32 / (number(hi) - number(lo));
     bucket.resize(n, 0);
     deal(keys, bucket, number(hi), scale, (buckets - 1) as f32);
-    let fullest = count(bucket, earlier, begins, buckets);
-    dealt.resize(n + MOST_SEEN, 0);
-    dealt[n..].fill(0);
-    for ((key, b), earlier) in keys.iter().zip(&*bucket).zip(&*earlier) {
-        dealt[(begins[*b as usize] + earlier) as usize] = *key;
-    }
-    let too_full = (fullest as usize > MOST_SEEN).then(|| {
+    let fullest = count(bucket, earlier, begins, buckets) as usize;
+    let at = |b: u16, earlier: u32| (begins[b as usize] + earlier) as usize;
+    let dealt_out = keys.iter().zip(&*bucket).zip(&*earlier).map(|((key, b), earlier)| (*key, at(*b, *earlier)));
+    if fullest > SEEN {
         words.resize(n, 0);
-        for (((key, b), earlier), i) in keys.iter().zip(&*bucket).zip(&*earlier).zip(0..) {
-            words[(begins[*b as usize] + earlier) as usize] = word(*key, i);
+        dealt_out.zip(0..).for_each(|((key, at), i)| words[at] = word(key, i));
+        if !insert(words, MOST_MOVES * n) {
+            sort_full(words, begins);
+            insert(words, usize::MAX);
         }
-    });
-    let look = if fullest as usize > SEEN { look::<MOST_SEEN> } else { look::<SEEN> };
+        return put_in_order(keys, words);
+    }
+    dealt.resize(n + SEEN, 0);
+    dealt[n..].fill(0);
+    dealt_out.for_each(|(key, at)| dealt[at] = key);
     look(keys, bucket, earlier, begins, dealt);
-    if too_full.is_some() {
-        let ends = begins[1..].iter().copied().chain([n as u32]);
-        for (begin, end) in begins.iter().zip(ends) {
-            if (end - begin) as usize > MOST_SEEN {
-                let full = &mut words[*begin as usize..end as usize];
-                full.sort_unstable();
-                put_in_order(keys, full, *begin);
-            }
+}
+
+/// Sorts the words of each bucket of more than a few.
+fn sort_full(words: &mut [u64], begins: &[u32]) {
+    let ends = begins[1..].iter().map(|b| *b as usize).chain([words.len()]);
+    let mut begin = 0;
+    for end in ends {
+        if end - begin > FEW {
+            words[begin..end].sort_unstable();
+        }
+        begin = end;
+    }
+}
+
+/// Sorts words that are in order but for few places' distance, or gives up where they are not: after so many moves.
+fn insert(words: &mut [u64], most: usize) -> bool {
+    let mut left = most;
+    for i in 1..words.len() {
+        let word = words[i];
+        let mut at = i;
+        while at > 0 && words[at - 1] > word {
+            words[at] = words[at - 1];
+            at -= 1;
+        }
+        words[at] = word;
+        match left.checked_sub(i - at) {
+            Some(rest) => left = rest,
+            None => return false,
         }
     }
+    true
 }
 
 /// What orders as places do: the key upside down, and below it the index.
@@ -86,9 +111,9 @@ fn word(key: u32, index: u32) -> u64 {
     u64::from(!key) << 32 | u64::from(index)
 }
 
-/// Writes the places of words in order, the first of which has the place `first`.
-fn put_in_order(keys: &mut [u32], words: &[u64], first: u32) {
-    for (word, place) in words.iter().zip(first..) {
+/// Writes the places of words in order.
+fn put_in_order(keys: &mut [u32], words: &[u64]) {
+    for (word, place) in words.iter().zip(0u32..) {
         keys[*word as u32 as usize] = (place as f32).to_bits();
     }
 }
@@ -140,22 +165,22 @@ fn count(bucket: &[u16], earlier: &mut Vec<u32>, begins: &mut Vec<u32>, buckets:
     fullest
 }
 
-/// The place of each key whose bucket holds no more than `N`.
-fn look<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+/// The place of each key, where no bucket holds more than [`SEEN`].
+fn look(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
     #[cfg(target_arch = "x86_64")]
     if super::scan::has_avx512() {
         // SAFETY: the processor has the features, as was just asked.
-        return unsafe { look_avx512::<N>(keys, bucket, earlier, begins, dealt) };
+        return unsafe { look_avx512(keys, bucket, earlier, begins, dealt) };
     }
-    look_body::<N>(keys, bucket, earlier, begins, dealt);
+    look_body(keys, bucket, earlier, begins, dealt);
 }
 
 #[inline(always)]
-fn look_body<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+fn look_body(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
     for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
         let begin = begins[*b as usize];
         // What is in later buckets is smaller.
-        let seen: &[u32; N] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
+        let seen: &[u32; SEEN] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
         let mut before = 0;
         for (other, i) in seen.iter().zip(0..) {
             before += u32::from(other > key) + u32::from((other == key) & (i < *earlier));
@@ -166,21 +191,17 @@ fn look_body<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
-fn look_avx512<const N: usize>(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+fn look_avx512(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
     use std::arch::x86_64::*;
     for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
         let begin = begins[*b as usize];
         let this = _mm512_set1_epi32(*key as i32);
-        let seen: &[u32; N] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
-        let (mut larger, mut equal) = (0u32, 0u32);
-        for (i, run) in seen.as_chunks::<16>().0.iter().enumerate() {
-            // SAFETY: a run has 16 keys.
-            let run = unsafe { _mm512_loadu_si512(run.as_ptr().cast()) };
-            larger |= u32::from(_mm512_cmpgt_epu32_mask(run, this)) << (16 * i);
-            equal |= u32::from(_mm512_cmpeq_epi32_mask(run, this)) << (16 * i);
-        }
-        let before = larger | _bzhi_u32(equal, *earlier);
-        *key = ((begin + before.count_ones()) as f32).to_bits();
+        let seen: &[u32; SEEN] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
+        // SAFETY: there are 16 keys.
+        let seen = unsafe { _mm512_loadu_si512(seen.as_ptr().cast()) };
+        let larger = u32::from(_mm512_cmpgt_epu32_mask(seen, this));
+        let equal = _bzhi_u32(_mm512_cmpeq_epu32_mask(seen, this).into(), *earlier);
+        *key = ((begin + (larger | equal).count_ones()) as f32).to_bits();
     }
 }
 
@@ -231,9 +252,9 @@ mod tests {
                 members.sort_unstable();
                 dealt.extend(members.iter().map(|i| keys[*i]));
             }
-            dealt.extend([0; MOST_SEEN]);
+            dealt.extend([0; SEEN]);
             let begins: Vec<u32> = (0..n as u32 / 10).map(|b| b * 10).collect();
-            let all = [look::<SEEN>, look::<MOST_SEEN>, look_body::<SEEN>, look_body::<MOST_SEEN>].map(|look| {
+            let all = [look, look_body].map(|look| {
                 let mut keys = keys.to_vec();
                 look(&mut keys, &bucket, &earlier, &begins, &dealt);
                 keys
