@@ -140,6 +140,44 @@ pub fn write_backbone(folder: &Path) {
     write_checkpoint(&folder.join("backbone"), made.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
 }
 
+/// The checkpoints `encoder` and `pruned` that spaces of adapters read: a transformer of four layers, with biases. A third of the
+/// entries of its linear layers is 0.
+pub fn write_encoders(folder: &Path) {
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("model.embed_tokens.weight".into(), vec![20, 16]),
+        ("lm_head.weight".into(), vec![20, 16]),
+        ("model.norm.weight".into(), vec![16]),
+        ("model.norm.bias".into(), vec![16]),
+    ];
+    for l in 0..4 {
+        let mut add = |part: &str, shape: Vec<usize>| {
+            shapes.push((format!("model.layers.{l}.{part}.bias"), vec![shape[0]]));
+            shapes.push((format!("model.layers.{l}.{part}.weight"), shape));
+        };
+        for part in ["q", "k", "v", "o"] {
+            add(&format!("self_attn.{part}_proj"), vec![16, 16]);
+        }
+        add("mlp.up_proj", vec![32, 16]);
+        add("mlp.down_proj", vec![16, 32]);
+        add("input_layernorm", vec![16]);
+        add("post_attention_layernorm", vec![16]);
+    }
+    let mut random = Random::new(11);
+    let made: Vec<(String, Tensor)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let mut entries = values(&mut random, shape.iter().product());
+            if name.contains("_proj.weight") {
+                entries.iter_mut().step_by(3).for_each(|e| *e = 0.0);
+            }
+            (name, Tensor { dtype: DType::F32, shape, entries })
+        })
+        .collect();
+    for name in ["encoder", "pruned"] {
+        write_checkpoint(&folder.join(name), made.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    }
+}
+
 /// The checkpoints that the error pages and the annotated recipes speak of: `base`, `math`, `code`, `wide`
 /// (as `base`, with a wider mlp), the statistics file `stats`, and adapters.
 pub fn write_stand_ins(folder: &Path) {

@@ -8,7 +8,8 @@ mod library;
 mod recipes;
 
 pub use checkpoints::{
-    Tensor, encode, read_model, read_tensors, values, write_adapter, write_backbone, write_checkpoint, write_stand_ins,
+    Tensor, encode, read_model, read_tensors, values, write_adapter, write_backbone, write_checkpoint, write_encoders,
+    write_stand_ins,
 };
 pub use library::{LibraryFunction, calls, library_functions};
 pub use recipes::{analyse_text, cargo_binary, forward, interpret_output, mergec, run_text};

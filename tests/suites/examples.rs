@@ -2,7 +2,7 @@
 
 use merge_driver::Request;
 use merge_runtime::{Options, progress::Silent};
-use merge_tests::{Folder, interpret_output, read_model, root, write_backbone, write_stand_ins};
+use merge_tests::{Folder, interpret_output, read_model, root, write_backbone, write_encoders, write_stand_ins};
 use std::{os::unix::fs::symlink, path::Path};
 
 /// What one stored value may differ: a rounding of the storage type and the kernel's f32.
@@ -21,6 +21,7 @@ fn every_example_runs_and_agrees_with_the_interpreter() {
         if example.ends_with("spaces") {
             write_stand_ins(folder.path());
             write_backbone(folder.path());
+            write_encoders(folder.path());
         }
         for part in std::fs::read_dir(&example).unwrap().map(|e| e.unwrap().path()) {
             if part.extension().is_some_and(|e| e == "merge") {

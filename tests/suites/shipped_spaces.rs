@@ -3,9 +3,12 @@
 //!
 //! A count here is written from the paper's formulas and the answers alone, never from what the compiler found.
 
+use merge_abi::DType;
 use merge_driver::{Analysis, Request, Undecided, space::Checks};
 use merge_runtime::{Options, progress::Silent};
-use merge_tests::{Folder, Tensor, read_model, root, write_backbone, write_stand_ins};
+use merge_tests::{
+    Folder, Random, Tensor, read_model, root, values, write_backbone, write_checkpoint, write_encoders, write_stand_ins,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -42,6 +45,11 @@ impl Shipped {
         let folder = Folder::new("shipped");
         write_stand_ins(folder.path());
         write_backbone(folder.path());
+        write_encoders(folder.path());
+        Shipped::within(folder, name)
+    }
+
+    fn within(folder: Folder, name: &str) -> Shipped {
         let text = std::fs::read_to_string(root().join("examples/spaces").join(format!("{name}.merge"))).unwrap();
         let file = folder.write(&format!("{name}.merge"), &text);
         let request = Request { file: file.clone(), ..Request::default() };
@@ -97,6 +105,46 @@ impl Shipped {
         let analysis = merge_driver::analyse(&request).unwrap();
         assert!(!analysis.has_errors(), "{set:?}: {}", said(&analysis));
         analysis
+    }
+
+    /// Sampled candidates of an adapter train as many numbers as `count` says, and not all the same number.
+    fn trains(&self, count: impl Fn(&Answers) -> u64) {
+        let mut seen = std::collections::BTreeSet::new();
+        for set in [self.samples(12, 1), self.samples(12, 2)].concat() {
+            let graph = self.candidate(&set).elaborated.graph;
+            let sizes = graph.parameters.iter().filter(|p| p.trainable).map(|p| p.shape.iter().product::<u64>());
+            let (found, wanted) = (sizes.sum::<u64>(), count(&Answers(set.iter().cloned().collect())));
+            assert_eq!(found, wanted, "{set:?}");
+            seen.insert(found);
+        }
+        assert!(seen.len() > 2, "{seen:?}");
+    }
+
+    /// A candidate with random numbers for what it trains, folded: the model, and the numbers by name.
+    fn folded(&self, set: &[(String, String)], name: &str) -> (Model, Model) {
+        let graph = self.candidate(set).elaborated.graph;
+        let mut random = Random::new(21);
+        let trained: Model = graph
+            .parameters
+            .iter()
+            .map(|p| {
+                let shape: Vec<usize> = p.shape.iter().map(|n| *n as usize).collect();
+                let entries = values(&mut random, shape.iter().product());
+                (p.name.clone(), Tensor { dtype: DType::F32, shape, entries })
+            })
+            .collect();
+        let file = self.folder.join("trained.safetensors");
+        write_checkpoint(&file, trained.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        let (before, _) = text.rsplit_once("save ").expect("it saves the adapter");
+        let file = self
+            .folder
+            .write("folded.merge", &format!("{before}save fill({name}, tensors(\"trained.safetensors\")) to \"folded\"\n"));
+        let request = Request { file, set: set.to_vec(), undecided: Undecided::Refused, ..Request::default() };
+        let analysis = merge_driver::analyse(&request).unwrap();
+        assert!(!analysis.has_errors(), "{}", said(&analysis));
+        merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+        (self.model("folded"), trained)
     }
 
     /// Candidates drawn by decision and uniformly have as many parameters as `count` says, and not all the same number.
@@ -535,5 +583,176 @@ fn the_genome_of_mergekit_evolve_is_a_space() {
             *entry = models.iter().zip(weights).map(|((_, m), w)| w / total * m[name].entries[i]).sum();
         }
         assert!(apart(&written[name], &wanted) < 1e-6, "{set:?}");
+    }
+}
+
+/// The matrices of the encoder's four layers, `[out, in]`.
+const LINEAR: [(&str, u64, u64); 6] = [
+    ("self_attn.q_proj", 16, 16),
+    ("self_attn.k_proj", 16, 16),
+    ("self_attn.v_proj", 16, 16),
+    ("self_attn.o_proj", 16, 16),
+    ("mlp.up_proj", 32, 16),
+    ("mlp.down_proj", 16, 32),
+];
+/// All biases: of the linear layers, two norms a layer and the last one.
+const BIASES: u64 = 4 * (4 * 16 + 32 + 16 + 2 * 16) + 16;
+
+#[test]
+fn mam_is_a_point_of_the_unified_view() {
+    let space = Shipped::new("petl");
+    // Sizes and scales, times the ways to train something at one of three places.
+    assert_eq!(space.size(), (4 * 2 * 3 * (4 * 4 * 2 - 1)).to_string());
+    let count = |a: &Answers| {
+        let (r, rows) = (a.int("petl.r"), a.int("petl.rows"));
+        let attention = a.text("petl.attention");
+        let prefix = if ["prefix", "both"].contains(&attention) { 2 * rows * 16 } else { 0 };
+        let lora = if ["lora", "both"].contains(&attention) { 2 * 8 * (16 + 16) } else { 0 };
+        let adapter = if a.is("petl.place", "none") { 0 } else { 2 * r * 16 };
+        4 * (prefix + lora + adapter) + if a.is("petl.biases", "true") { BIASES } else { 0 }
+    };
+    space.trains(count);
+    let defaults = Request { file: space.file.clone(), ..Request::default() };
+    let graph = merge_driver::analyse(&defaults).unwrap().elaborated.graph;
+    let trained: u64 = graph.parameters.iter().map(|p| p.shape.iter().product::<u64>()).sum();
+    assert_eq!(trained, 4 * (2 * 30 * 16 + 2 * 512 * 16), "prefixes of 30 rows, adapters of 512");
+}
+
+#[test]
+fn autopeft_has_the_papers_configurations() {
+    let space = Shipped::new("autopeft");
+    assert_eq!(space.size(), ((11u64.pow(3) - 1) * (2u64.pow(4) - 1)).to_string());
+    space.trains(|a| {
+        let size = |name: &str| a.int(&format!("autopeft.{name}"));
+        let used = (0..4).filter(|l| a.is(&format!("autopeft.used.layer[{l}]"), "true")).count() as u64;
+        used * 2 * 16 * (size("serial") + size("parallel") + size("prefix"))
+    });
+}
+
+#[test]
+fn apet_keeps_to_its_budget_with_whole_tensors() {
+    let space = Shipped::new("apet");
+    assert_eq!(space.size(), "400");
+    let (mut seen, encoder) = (std::collections::BTreeSet::new(), space.model("encoder"));
+    for set in space.samples(12, 3) {
+        let budget = Answers(set.iter().cloned().collect()).int("budget");
+        let graph = space.candidate(&set).elaborated.graph;
+        let (mut own, mut lora) = (0, 0);
+        for p in &graph.parameters {
+            let size: u64 = p.shape.iter().product();
+            if p.name.ends_with("tuned") || p.name.contains("tuned[") {
+                own += size;
+                let shape: Vec<usize> = p.shape.iter().map(|n| *n as usize).collect();
+                assert!(encoder.values().any(|t| t.shape == shape), "{} is no tensor of the base", p.name);
+            } else {
+                lora += size;
+            }
+        }
+        // A half each, of which at most what the smallest tensor needs is left.
+        assert!(own <= budget / 2 && lora <= budget / 2 && budget / 2 - own < 16, "{set:?}: {own} and {lora}");
+        assert_eq!(lora, (8 * 4 * (16 + 16)).min(budget / 2 / 128 * 128).min(lora), "pairs of 128 numbers");
+        seen.insert((own, lora));
+    }
+    assert!(seen.len() > 4, "{seen:?}");
+}
+
+#[test]
+fn perp_trains_subsets_and_folds() {
+    let space = Shipped::new("perp");
+    assert_eq!(space.size(), (2 * 2 * 3 * 7 - 1).to_string());
+    let linear: u64 = 4 * LINEAR.iter().map(|(_, o, i)| o + i).sum::<u64>();
+    space.trains(|a| {
+        let rank = |place: &str| {
+            ["lora", "mask", "scale"].iter().filter(|k| a.is(place, k)).map(|k| a.int(&format!("{place}.{k}.rank"))).sum::<u64>()
+        };
+        let on = |name: &str, size: u64| if a.is(&format!("perp.{name}"), "true") { size } else { 0 };
+        on("biases", BIASES) + on("norms", 9 * 16) + rank("perp.head") * (20 + 16) + rank("perp.linear") * linear
+    });
+    let base = space.model("pruned");
+    for kind in ["lora", "mask", "scale"] {
+        let rank = format!("perp.linear.{kind}.rank");
+        let answers = [
+            ("perp.biases", "false"),
+            ("perp.norms", "false"),
+            ("perp.head", "frozen"),
+            ("perp.linear", kind),
+            (rank.as_str(), "2"),
+        ];
+        let (folded, trained) = space.folded(&set(&answers), "perp");
+        let mut checked = 0;
+        for (name, weight) in folded.iter().filter(|(name, _)| name.contains("_proj.weight")) {
+            let of = |factor: &str| &trained[&format!("perp.{factor}[{name}]")];
+            let (a, b, w) = (of("a"), of("b"), &base[name]);
+            let columns = w.shape[1];
+            for (n, entry) in weight.entries.iter().enumerate() {
+                let (i, j) = (n / columns, n % columns);
+                let product: f64 = (0..2).map(|r| b.entries[i * 2 + r] * a.entries[r * columns + j]).sum();
+                let old = w.entries[n];
+                let wanted = match kind {
+                    "lora" => old + 2.0 * product,
+                    "mask" if old == 0.0 => 0.0,
+                    "mask" => old + 2.0 * product,
+                    _ => old * product,
+                };
+                assert!((entry - wanted).abs() < 1e-5, "{kind}: {name}: {entry} is not {wanted}");
+            }
+            checked += 1;
+        }
+        assert_eq!(checked, 24);
+    }
+}
+
+#[test]
+fn cema_adapts_norms_alone() {
+    let space = Shipped::new("cema");
+    assert_eq!(space.size(), "16");
+    space.trains(|a| {
+        let parts = if a.is("cema.parts", "scales") { 1 } else { 2 };
+        16 * parts * (2 * a.int("cema.last") + u64::from(a.is("cema.final", "true")))
+    });
+}
+
+#[test]
+fn all_matrices_move_in_one_subspace() {
+    let space = Shipped::new("intrinsic_dimension");
+    assert_eq!(space.size(), "24");
+    // The coordinates, and a length for each matrix.
+    space.trains(|a| a.int("d") + 24);
+    // Nothing moves where the coordinates are zeros; moves are as long as coordinates times lengths, about, and differ from tensor to tensor.
+    let (folded, trained) = space.folded(&set(&[("d", "128"), ("seed", "3")]), "said");
+    let base = space.model("encoder");
+    let long = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let coordinates = long(&trained.iter().find(|(n, _)| n.ends_with("coordinates")).unwrap().1.entries);
+    let mut moves = Vec::new();
+    for (name, tensor) in &folded {
+        let change: Vec<f64> = tensor.entries.iter().zip(&base[name].entries).map(|(a, b)| a - b).collect();
+        if name.contains("_proj.weight") {
+            moves.push(change);
+        } else {
+            assert_eq!(long(&change), 0.0, "{name}");
+        }
+    }
+    let lengths: Vec<f64> = trained.iter().filter(|(n, _)| n.contains("length")).map(|(_, t)| t.entries[0].abs()).collect();
+    let (sum, wanted) = (moves.iter().map(|m| long(m)).sum::<f64>(), lengths.iter().sum::<f64>() * coordinates);
+    assert!((sum / wanted - 1.0).abs() < 0.1, "{sum} {wanted}");
+    let cosine = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(a, b)| a * b).sum::<f64>() / (long(x) * long(y));
+    assert!(cosine(&moves[2], &moves[3]).abs() < 0.5, "each matrix has directions of its own");
+}
+
+#[test]
+fn a_reprogrammed_vocabulary_folds() {
+    let space = Shipped::new("reprogbert");
+    assert_eq!(space.size(), "12");
+    space.trains(|a| a.int("reprogrammed.tokens") * 20 * if a.is("reprogrammed.tied", "true") { 1 } else { 2 });
+    let answers = [("reprogrammed.tokens", "25"), ("reprogrammed.start", "mean"), ("reprogrammed.tied", "false")];
+    let (folded, trained) = space.folded(&set(&answers), "reprogrammed");
+    let base = space.model("encoder");
+    for (name, mixture) in [("model.embed_tokens.weight", "shared"), ("lm_head.weight", "decoder")] {
+        let mixture = trained.iter().find(|(n, _)| n.contains(mixture)).unwrap().1;
+        assert_eq!((&folded[name].shape, &mixture.shape), (&vec![25, 16], &vec![25, 20]));
+        for (n, entry) in folded[name].entries.iter().enumerate() {
+            let wanted: f64 = (0..20).map(|v| mixture.entries[n / 16 * 20 + v] * base[name].entries[v * 16 + n % 16]).sum();
+            assert!((entry - wanted).abs() < 1e-5, "{name}");
+        }
     }
 }
