@@ -12,7 +12,7 @@ pub use checkpoints::{
     write_stand_ins,
 };
 pub use library::{LibraryFunction, calls, library_functions};
-pub use recipes::{analyse_text, cargo_binary, forward, interpret_output, mergec, run_text};
+pub use recipes::{analyse_text, cargo_binary, forward, forward_on, interpret_output, mergec, run_text};
 
 use std::{
     path::{Path, PathBuf},

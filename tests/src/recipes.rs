@@ -48,6 +48,20 @@ pub fn interpret_output(analysis: &Analysis, output: usize, seed: i64) -> BTreeM
 /// # Panics
 /// If there is no such network, input or parameter, or entries do not fill one.
 pub fn forward(analysis: &Analysis, network: &str, inputs: &[(&str, Vec<f64>)], parameters: &[(&str, Vec<f64>)]) -> Tensor {
+    forward_on(analysis, network, inputs, parameters, &|module, _| panic!("`{module}` is a module of the base"))
+}
+
+/// [`forward`] where modules of the base give this for their inputs.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_on(
+    analysis: &Analysis,
+    network: &str,
+    inputs: &[(&str, Vec<f64>)],
+    parameters: &[(&str, Vec<f64>)],
+    modules: &dyn Fn(&str, &Tensor) -> Vec<f64>,
+) -> Tensor {
     let graph = &analysis.elaborated.graph;
     let read = |source: &merge_abi::Source| read_source(analysis, source);
     let settings = graph.settings.iter().map(|s| s.default).collect();
@@ -70,6 +84,16 @@ pub fn forward(analysis: &Analysis, network: &str, inputs: &[(&str, Vec<f64>)], 
         }
     }
     assert!(left.is_empty(), "nothing is called {left:?} in {}", network.name);
+    let needed = merge_ir::tir::needed(graph, &[network.output]);
+    for (id, node) in graph.nodes().take(needed.len()).filter(|(id, _)| needed[id.0 as usize]) {
+        if let Op::Layer { layer, inputs } = &node.op
+            && let Layer::Module { name } = &**layer
+        {
+            let x = interpreter.value(inputs[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let x = Tensor { dtype: merge_abi::DType::F64, shape: x.shape().to_vec(), entries: x.iter().copied().collect() };
+            interpreter.assume_entries(id, modules(name, &x)).unwrap_or_else(|e| panic!("`{name}`: {e}"));
+        }
+    }
     let value = interpreter.value(network.output).unwrap_or_else(|e| panic!("{}: {e}", network.name));
     Tensor { dtype: merge_abi::DType::F64, shape: value.shape().to_vec(), entries: value.iter().copied().collect() }
 }

@@ -371,3 +371,97 @@ fn program_24_sara() {
     write_checkpoint(&folder.join("sara.safetensors"), tensors.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
     assert_eq!(run("24", &folder, 1e-5), 2);
 }
+
+/// A model with the parts that programs 27 to 29 speak of.
+const ADAPTED: &[(&str, &[usize])] = &[
+    ("model.embed_tokens.weight", &[24, 8]),
+    ("model.layers.{0..4}.self_attn.{q_proj|k_proj|v_proj}.weight", &[8, 8]),
+    ("model.layers.{0..4}.mlp.up_proj.weight", &[16, 8]),
+    ("model.layers.{0..4}.mlp.down_proj.weight", &[8, 16]),
+    ("model.layers.{0..4}.input_layernorm.bias", &[8]),
+    ("model.norm.weight", &[8]),
+];
+
+fn adapted(folder: &Folder, path: &str, seed: u64) {
+    let parts = ["q_proj", "k_proj", "v_proj"];
+    let names: Vec<(String, &[usize])> = ADAPTED
+        .iter()
+        .flat_map(|(n, s)| match n.split_once("{q_proj|k_proj|v_proj}") {
+            Some((head, tail)) => parts.map(|p| (format!("{head}{p}{tail}"), *s)).to_vec(),
+            None => vec![(n.to_string(), *s)],
+        })
+        .collect();
+    let shapes: Vec<(&str, &[usize])> = names.iter().map(|(n, s)| (n.as_str(), *s)).collect();
+    model(folder, path, seed, &shapes);
+}
+
+fn analysed(start: &str, folder: &Folder, widths: &[(&str, &str)]) -> merge_driver::Analysis {
+    let text = std::fs::read_to_string(program(start)).unwrap();
+    let copy = folder.write("program.merge", &widths.iter().fold(text, |text, (from, to)| text.replace(from, to)));
+    let analysis = merge_driver::analyse(&Request { file: copy, ..Request::default() }).unwrap();
+    let said: Vec<&String> = analysis.diagnostics.iter().filter(|d| d.is_error()).map(|d| &d.message).collect();
+    assert!(said.is_empty(), "program {start}: {said:?}");
+    assert_eq!(merge_ir::tir::verify(&analysis.elaborated.graph), Vec::<String>::new());
+    analysis
+}
+
+/// The start values that a program wrote, compared with the interpreter's.
+fn started(folder: &Folder, path: &str, analysis: &merge_driver::Analysis) -> std::collections::BTreeMap<String, Tensor> {
+    merge_driver::run(analysis, &Options::default(), &Silent).unwrap();
+    let got = merge_tests::read_tensors(&folder.join(path).join("start.safetensors"));
+    let want = interpret_output(analysis, 0, 0);
+    assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
+    for (name, want) in want {
+        assert_eq!(got[&name].shape, want.shape, "{name}");
+        for (x, y) in got[&name].entries.iter().zip(&want.entries) {
+            assert!((x - y).abs() <= 1e-5 * y.abs().max(1.0), "{name}: {x} is not {y}");
+        }
+    }
+    got
+}
+
+#[test]
+fn program_27_unified_petl() {
+    let folder = Folder::new("program");
+    adapted(&folder, "base", 101);
+    // What is 0.067 of a real model is more than a small one has.
+    let widths = [("[30, 64, 200, 512] = 512", "[2, 3] = 2"), ("[10, 30] = 30", "[1, 3] = 3"), ("0.067", "0.2")];
+    let analysis = analysed("27", &folder, &widths);
+    let start = started(&folder, "mam", &analysis);
+    let entries: usize = start.values().map(|t| t.entries.len()).sum();
+    assert_eq!(entries, 4 * (2 * 3 * 8 + 2 * 8 * 2), "prefixes of keys and values, and a bottleneck, in each layer");
+    let graph = &analysis.elaborated.graph;
+    let modules: Vec<&str> = graph.networks.iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(modules.len(), 12);
+    let key = &graph.networks[modules.iter().position(|m| m.ends_with("0.self_attn.k_proj")).unwrap()];
+    assert_eq!(graph.shape(key.output)[0], graph.shape(key.inputs[0])[0] + 3, "rows in front");
+}
+
+#[test]
+fn program_28_apet() {
+    let folder = Folder::new("program");
+    adapted(&folder, "base", 102);
+    let start = started(&folder, "apet", &analysed("28", &folder, &[("150000", "300")]));
+    let entries: usize = start.values().map(|t| t.entries.len()).sum();
+    assert!((200..=300).contains(&entries), "{entries}");
+    let base = read_model(&folder.join("base"));
+    for (name, tensor) in start {
+        let of = name.strip_prefix("apet.tuned[").and_then(|n| n.strip_suffix(']')).unwrap();
+        assert_eq!(tensor.entries, base[of].entries, "{name}");
+    }
+}
+
+#[test]
+fn program_29_evolutionary_merging() {
+    let folder = Folder::new("program");
+    for (seed, path) in ["base", "math", "code"].into_iter().enumerate() {
+        adapted(&folder, path, seed as u64 + 103);
+    }
+    let widths = [("0..96", "0..6"), ("mod(t, 32)", "mod(t, 4)"), (">= 32", ">= 4"), ("<= 48", "<= 6")];
+    let analysis = analysed("29", &folder, &widths);
+    let graph = &analysis.elaborated.graph;
+    // Each layer of the stack is the module of the stacked model on a scaled input.
+    assert_eq!(graph.networks.len(), 6);
+    let gains = graph.settings.iter().filter(|s| s.name.starts_with("dfs.gain[")).count();
+    assert_eq!(gains, 6);
+}
