@@ -241,3 +241,113 @@ fn costs_of_what_a_network_computes_can_be_required() {
     // 2 * 2 * 3 * 5 for the product and 10 sums.
     assert!(exact(70).is_empty() && !exact(71).is_empty(), "{:?}", exact(70));
 }
+
+/// `x` of the next test, and its weights: `((7 i + k) mod 5 - 2) / 4`.
+fn sequence() -> (Vec<f64>, impl Fn(usize, usize) -> Vec<f64>) {
+    let weight = |k: usize, count: usize| (0..count).map(|i| (((7 * i + k) % 5) as f64 - 2.0) / 4.0).collect();
+    ((0..12).map(|i| f64::from(i) / 8.0 - 0.5).collect(), weight)
+}
+
+fn is_near(found: &[f64], wanted: &[f64]) {
+    assert_eq!(found.len(), wanted.len());
+    for (a, b) in found.iter().zip(wanted) {
+        assert!((a - b).abs() < 1e-8, "{found:?} is not {wanted:?}");
+    }
+}
+
+/// Wanted are what numpy gives for the formulas of the papers: `softmax(q k^T / sqrt(2)) v`, `softmax(q mix k^T) v` head by head, `fft2(x).real`,
+/// DCT-II along both axes, `gelu(x w1 + b1) w2 + b2`, a norm of layers.
+#[test]
+fn composed_layers_compute_what_numpy_does() {
+    let (x, weight) = sequence();
+    let run = |body: &str, parameters: &[(&str, Vec<f64>)]| {
+        let analysis = network(&format!("fn net(x: tensor[3, 4]) -> tensor[3, 4] {{ {body} }}"), "net");
+        forward(&analysis, "net", &[("x", x.clone())], parameters).entries
+    };
+    let path = |name: &str| format!("net.self_attention.{name}");
+    let (query, key, value, output, mix) = (path("query"), path("key"), path("value"), path("output"), path("mix"));
+    let projections: Vec<(&str, Vec<f64>)> =
+        [&query, &key, &value, &output].iter().enumerate().map(|(k, n)| (n.as_str(), weight(k, 16))).collect();
+    is_near(
+        &run("self_attention(x, 2)", &projections),
+        &[
+            -0.07898814,
+            0.118626067,
+            -0.039637927,
+            0.037911647,
+            -0.077146961,
+            0.116324632,
+            -0.039177671,
+            0.043435342,
+            -0.075309036,
+            0.114028247,
+            -0.038719211,
+            0.048953201,
+        ],
+    );
+    let mixed = [projections, vec![(mix.as_str(), vec![1.0, 0.5, 0.0, -1.0])]].concat();
+    is_near(
+        &run("self_attention(x, 2, kind: \"wma\")", &mixed),
+        &[
+            -0.076497965,
+            0.1151539,
+            -0.038655935,
+            0.043944381,
+            -0.078450529,
+            0.11678073,
+            -0.038330202,
+            0.034831192,
+            -0.080399881,
+            0.118404291,
+            -0.03800441,
+            0.025730618,
+        ],
+    );
+    is_near(&run("fourier(x)", &[]), &[2.25, -0.75, -0.75, -0.75, -3.0, 0.0, 0.0, 0.0, -3.0, 0.0, 0.0, 0.0]);
+    is_near(
+        &run("fourier(x, kind: \"dct\")", &[]),
+        &[9.0, -4.731483045, 0.0, -0.336256147, -13.856406461, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    );
+    let first: Vec<f64> = weight(0, 16).chunks(4).flat_map(|row| row[..2].to_vec()).collect();
+    let parameters = [
+        ("net.ffn.up.dense.weight", first),
+        ("net.ffn.up.dense.bias", vec![0.1; 2]),
+        ("net.ffn.down.dense.weight", weight(1, 8)),
+        ("net.ffn.down.dense.bias", vec![-0.2; 4]),
+    ];
+    is_near(
+        &run("ffn(x, 2)", &parameters),
+        &[
+            -0.161491018,
+            -0.2,
+            -0.238508982,
+            -0.277017963,
+            -0.23693869,
+            -0.162276164,
+            -0.276232817,
+            -0.201570292,
+            -0.287711966,
+            -0.136889526,
+            -0.301619455,
+            -0.150797015,
+        ],
+    );
+    let parameters = [("net.layer_norm.scale", vec![1.0, 2.0, 3.0, 4.0]), ("net.layer_norm.shift", vec![0.5; 4])];
+    is_near(
+        &run("layer_norm(x)", &parameters),
+        &[
+            -0.841297458,
+            -0.394198306,
+            1.841297458,
+            5.865189833,
+            -0.841297458,
+            -0.394198306,
+            1.841297458,
+            5.865189833,
+            -0.841297458,
+            -0.394198306,
+            1.841297458,
+            5.865189833,
+        ],
+    );
+}
