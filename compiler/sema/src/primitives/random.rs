@@ -6,7 +6,7 @@
 //! (`Cx::random_key`, a 64-bit FNV-1a hash); the index is its counter. Two calls with one seed in one turn
 //! give the same numbers: that is what makes a mask reproducible, and why unrelated draws take two seeds.
 
-use super::starts::numbers_of_start;
+use super::starts::{Spread, spread_of_start};
 use super::support::{Made, given, need, op, scalar, seeded, within};
 use crate::codes::primitives as codes;
 use crate::degree::Degree;
@@ -15,11 +15,12 @@ use crate::hir::BinaryOp;
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::Span;
 use merge_ir::tir::Op;
+use std::rc::Rc;
 
 type Answer = Result<Value, Reported>;
 
 /// The node whose shape the numbers take; a buffer has a shape like any other tensor.
-fn shape_of(cx: &mut Cx, args: &Args, span: Span) -> Result<std::rc::Rc<[u64]>, Reported> {
+fn shape_of(cx: &mut Cx, args: &Args, span: Span) -> Result<Rc<[u64]>, Reported> {
     let x = need(cx, args, 0, span)?;
     match &x.value {
         Value::Tensor(t) => Ok(cx.shape(t)),
@@ -27,7 +28,7 @@ fn shape_of(cx: &mut Cx, args: &Args, span: Span) -> Result<std::rc::Rc<[u64]>, 
     }
 }
 
-fn uniform_of(cx: &mut Cx, key: merge_abi::RandomKey, shape: std::rc::Rc<[u64]>, span: Span) -> TensorVal {
+fn uniform_of(cx: &mut Cx, key: merge_abi::RandomKey, shape: Rc<[u64]>, span: Span) -> TensorVal {
     TensorVal::new(cx.graph.add(Op::Uniform { key, first: 0 }, shape, span), Degree::delta())
 }
 
@@ -45,7 +46,7 @@ pub fn bernoulli(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 
 /// `uniform(x, low:, high:, seed:)`: from `low` (0) up to, but not, `high` (1).
 pub fn uniform(cx: &mut Cx, args: &Args, span: Span) -> Answer {
-    let (shape, low, high) = numbers(cx, args, span)?;
+    let Numbers { shape, first: low, second: high } = numbers(cx, args, span)?;
     let key = seeded(cx, args, 3)?;
     let u = uniform_of(cx, key, shape, span);
     let result = match (low, high) {
@@ -68,7 +69,7 @@ pub fn uniform(cx: &mut Cx, args: &Args, span: Span) -> Answer {
 
 /// `normal(x, mean, std, seed:)`.
 pub fn normal(cx: &mut Cx, args: &Args, span: Span) -> Answer {
-    let (shape, mean, std) = numbers(cx, args, span)?;
+    let Numbers { shape, first: mean, second: std } = numbers(cx, args, span)?;
     if let Some(std) = &std {
         within(cx, args.name, "the deviation", std, 0.0, f64::INFINITY, span)?;
     }
@@ -90,13 +91,18 @@ fn scaled(cx: &mut Cx, x: &TensorVal, by: &TensorVal, plus: &TensorVal, span: Sp
     op(cx, BinaryOp::Add, (&wide, span), (plus, span), span)
 }
 
-/// The shape of the numbers, and what bounds them or gives mean and deviation.
-#[allow(clippy::type_complexity)]
-fn numbers(cx: &mut Cx, args: &Args, span: Span) -> Result<(std::rc::Rc<[u64]>, Option<TensorVal>, Option<TensorVal>), Reported> {
-    let (shape, [first, second]) = match numbers_of_start(cx, args, span)? {
+/// What random numbers are spread by: their shape, bounds or mean and deviation.
+struct Numbers {
+    shape: Rc<[u64]>,
+    first: Option<TensorVal>,
+    second: Option<TensorVal>,
+}
+
+fn numbers(cx: &mut Cx, args: &Args, span: Span) -> Result<Numbers, Reported> {
+    let Spread { shape, first, second } = match spread_of_start(cx, args, span)? {
         Some(of_start) => of_start,
-        None => (shape_of(cx, args, span)?, [given(args, 1)?.cloned(), given(args, 2)?.cloned()]),
+        None => Spread { shape: shape_of(cx, args, span)?, first: given(args, 1)?.cloned(), second: given(args, 2)?.cloned() },
     };
     let mut number = |arg: Option<Argument>| arg.map(|a| scalar(cx, args.name, &a)).transpose();
-    Ok((shape, number(first)?, number(second)?))
+    Ok(Numbers { shape, first: number(first)?, second: number(second)? })
 }

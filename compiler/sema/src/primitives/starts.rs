@@ -68,8 +68,15 @@ pub fn start(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
 }
 
-/// `normal` and `uniform` behind `new`: their two numbers, where no tensor in front says which shape they have. None where one does.
-pub fn numbers_of_start(cx: &mut Cx, args: &Args, span: Span) -> Result<Option<(Rc<[u64]>, [Option<Argument>; 2])>, Reported> {
+/// The shape of random numbers, and the two numbers that say how they are spread.
+pub struct Spread {
+    pub shape: Rc<[u64]>,
+    pub first: Option<Argument>,
+    pub second: Option<Argument>,
+}
+
+/// `normal` and `uniform` behind `new`, where no tensor in front says which shape they have. None where one does.
+pub fn spread_of_start(cx: &mut Cx, args: &Args, span: Span) -> Result<Option<Spread>, Reported> {
     let first = given(args, 0)?.cloned();
     let (second, third) = (given(args, 1)?.cloned(), given(args, 2)?.cloned());
     let is_number = |cx: &mut Cx, a: &Argument| match &a.value {
@@ -83,14 +90,14 @@ pub fn numbers_of_start(cx: &mut Cx, args: &Args, span: Span) -> Result<Option<(
         return Ok(None);
     }
     let shape = shape_of_start(cx, args, span)?;
-    let numbers = match (first, second, third) {
-        (None, a, b) | (a, b, None) | (a, None, b) => [a, b],
+    let (first, second) = match (first, second, third) {
+        (None, a, b) | (a, b, None) | (a, None, b) => (a, b),
         (Some(_), Some(_), Some(last)) => {
             let message = format!("`{}` as a start value takes two numbers", args.name);
             return Err(cx.error(crate::codes::types::WRONG_ARGUMENTS, message, last.span, "one too many"));
         }
     };
-    Ok(Some((shape, numbers)))
+    Ok(Some(Spread { shape, first, second }))
 }
 
 /// The shape of the tensor that starts.

@@ -76,7 +76,7 @@ impl Resolver<'_> {
 
     /// The names of functions that every file sees, as far as one was looked for.
     pub(super) fn prelude_names(&self) -> impl Iterator<Item = &str> {
-        let file = self.paths.get(&PRELUDE.map(str::to_string).to_vec()).copied().flatten();
+        let file = self.paths.get(PRELUDE.map(str::to_string).as_slice()).copied().flatten();
         let names = file.into_iter().flat_map(|f| self.files[f].fns.keys().map(String::as_str));
         names.filter(|n| !n.starts_with('_'))
     }
