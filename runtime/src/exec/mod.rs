@@ -259,7 +259,7 @@ fn perform(
     temps.leave_out(&remains.steps, &remains.temps);
     let mut scalars = Scalars::new(plan, settings);
     for (stat, value) in remains.stats.iter().enumerate() {
-        value.into_iter().for_each(|value| scalars.publish(StatId(stat as u32), *value));
+        value.iter().for_each(|value| scalars.publish(StatId(stat as u32), *value));
     }
     let copies = Copies::new(&remains.tensors, &writer);
     let kept = reuse.map(|(reuse, _)| reuse);
