@@ -216,6 +216,67 @@ save deep to \"out\"";
     assert!(open.counted);
 }
 
+/// The independent parts of a recipe with decisions of every form, as its lines may stand in any order.
+const PARTS: &[&str] = &[
+    "choose scale in 0.5..=2.0 = 1.0",
+    "choose order_of in order([0.25, 0.5, 0.75])",
+    "let picks = [{ choose k in 1..=3  choose extra in [true, false]  k * (if extra { choose more in [1, 2] } else { 1 }) } for i in 0..2]",
+    "fn soft(a: weight[..s], b: weight[..s]) -> weight[..s] { lerp(a, b, choose t in 0.0..=1.0 = 0.5) }",
+    "fn twice(a: weight[..s], b: weight[..s]) -> weight[..s] { let once = soft(a, b)  soft(once, b) }",
+    "let mixed = twice(base, math)",
+    "let candidate = like base { \"model.layers.{l}.{part: self_attn|mlp}.**\" => choose method per (div(l, 2), part) { \
+        task => base + scale * (choose w per l in [1, 2]) * (math - base)  keep => base }  _ => order_of[0] * math + (1 - order_of[0]) * code }",
+];
+
+/// Recipes that differ from [`PARTS`] in what no decision's path has in it.
+fn edited(rng: &mut merge_search::Rng) -> String {
+    let mut parts: Vec<String> = PARTS.iter().map(|p| p.to_string()).collect();
+    // What is at the end uses what stands before it; the rest is independent.
+    let (mut free, bound): (Vec<_>, Vec<_>) = parts.drain(..).partition(|p| !p.starts_with("let candidate"));
+    rng.shuffle(&mut free);
+    let mut lines = Vec::new();
+    for (i, part) in free.into_iter().chain(bound).enumerate() {
+        match rng.below(5) {
+            0 => lines.push(format!("let between_{i} = {i} * (3 + len([base]))")),
+            1 => lines.push(format!("fn unused_{i}(x: weight[..s]) -> weight[..s] {{ x * (choose other in [1, 2] = 1) }}")),
+            2 => lines.push("// A remark, and an empty line.\n".into()),
+            3 => lines.push(format!("choose early_{i} in [1, 2, 3] = 2")),
+            _ => {}
+        }
+        lines.push(part);
+    }
+    let saved = "save like base { _ => 0.5 * candidate + 0.5 * mixed * picks[0] / picks[0] } to \"out\"";
+    format!("{}\n{saved}", lines.join("\n"))
+}
+
+#[test]
+fn an_edit_elsewhere_renames_no_decision() {
+    let plain = PARTS.join("\n") + "\nsave like base { _ => 0.5 * candidate + 0.5 * mixed * picks[0] / picks[0] } to \"out\"";
+    let open = opened("plain", &plain);
+    let names = |open: &OpenRecipe| {
+        let all = open.space.decisions().into_iter().map(|(path, _)| path.to_owned());
+        all.filter(|path| !path.starts_with("early_")).collect::<std::collections::BTreeSet<_>>()
+    };
+    let wanted = names(&open);
+    assert!(wanted.contains("mixed.twice.once.soft.t") && wanted.contains("mixed.twice.soft.t"), "{wanted:?}");
+    assert!(wanted.contains("candidate.method.task.w[3]"), "{wanted:?}");
+    let mut rng = merge_search::Rng::new(7, "edits");
+    for i in 0..24 {
+        let text = edited(&mut rng);
+        let other = opened(&format!("edit-{i}"), &text);
+        assert_eq!(names(&other), wanted, "{text}");
+        // Choices that were saved are read again.
+        let candidate = open.sample(1, i, false).remove(0);
+        let saved: Vec<(String, String)> = open
+            .to_choices(&candidate)
+            .iter()
+            .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
+            .collect();
+        let read = other.candidate(&saved).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert!(open.to_choices(&candidate).iter().all(|(k, v)| other.to_choices(&read).get(k) == Some(v)));
+    }
+}
+
 #[test]
 fn what_is_set_is_open_no_more() {
     let mut request = request("pinned", MIXED);
