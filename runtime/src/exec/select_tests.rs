@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     progress::Silent,
+    routines,
     select::tests::{by_order, downwards, hard},
     testing::{Temp, raw},
 };
@@ -194,4 +195,45 @@ fn a_sample_that_misleads_costs_passes_and_nothing_else() {
     numbers.iter_mut().for_each(|x| *x = -*x);
     let order = downwards(&numbers);
     check("sampled are small", &numbers, &order, n, Form::Apart, LITTLE);
+}
+
+#[test]
+fn places_in_rows_are_those_that_the_routine_gives() {
+    let (rows, dense) = (47, (DType::F32, Access::Dense));
+    for cols in [7, 300, 4099] {
+        let n = rows * cols;
+        // Rows of every kind of data, one after the other.
+        let kinds = hard(cols as usize);
+        let numbers: Vec<f32> = (0..rows as usize).flat_map(|r| kinds[r % kinds.len()].1.clone()).collect();
+        let ranked = routines::Array { shape: &[rows, cols], entries: &numbers };
+        let wanted = routines::run(&Routine::Rank { largest_first: true }, &[ranked], 0).unwrap().results.remove(0);
+
+        let temp = Temp::new(&format!("places-{cols}"));
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let header = serde_json::json!({ "x": { "dtype": "F32", "shape": [rows, cols], "data_offsets": [0, 4 * n] } });
+        temp.file("a.safetensors", raw(&header.to_string(), &bytes));
+        let body = Loop {
+            rows,
+            cols,
+            by_rows: true,
+            operands: vec![Operand::RowValue { phase: 0, value: 0 }, Operand::Dense(whole(0, n))],
+            phases: vec![RowPhase { kernel: 0, operands: vec![1], params: vec![], keys: vec![], kind: RowPhaseKind::Rank }],
+            ..flat(0, n, vec![])
+        };
+        let mut plan = Plan {
+            checkpoints: vec![Checkpoint { name: "a".into(), path: "a.safetensors".into(), config: None }],
+            sources: vec![Source { checkpoint: 0, name: "x".into(), dtype: DType::F32, shape: vec![rows, cols] }],
+            kernels: vec![info(&[dense], &[DType::F32], &[], 0, 0)],
+            steps: vec![Step::Map { body, to: target(0, n) }],
+            outputs: vec![output(vec![out_tensor("x", DType::F32, &[rows, cols])], None)],
+            ..Plan::default()
+        };
+        for (threads, memory) in [(1, 4 << 20), (3, 4 << 20), (1, 1 << 30), (3, 1 << 30)] {
+            run(&plan, &[same], &options(&temp, threads, memory), &Silent).unwrap();
+            assert!(floats(&tensor(&temp.path().join("out"), "x")) == wanted, "{cols}, {threads}, {memory}");
+        }
+        // A kernel that takes places for values of rows.
+        plan.kernels[0].operands[0].1 = Access::PerRow;
+        assert!(run(&plan, &[same], &options(&temp, 1, 1 << 30), &Silent).is_err());
+    }
 }
