@@ -479,6 +479,18 @@ pub enum FilePiece {
     Bytes(Vec<u8>),
     /// The value of a setting as text, such as `0.5`: the shortest that reads back as the same f64.
     Setting(SettingId),
+    /// The value of a setting as the four bytes of an f32, the lowest first.
+    SettingBytes(SettingId),
+    /// Where the data of a tensor of the output begin in its file, in bytes: [`FilePiece::OFFSET_DIGITS`] decimal digits with
+    /// zeros in front, so that the length of the file is known before the place.
+    Offset {
+        tensor: u32,
+    },
+}
+
+impl FilePiece {
+    /// As many as the largest u64 has.
+    pub const OFFSET_DIGITS: usize = 20;
 }
 
 /// A tensor to be written.
@@ -490,13 +502,18 @@ pub struct OutTensor {
 }
 
 impl OutFile {
-    /// The file where settings have these values, by [`SettingId`].
-    pub fn contents(&self, settings: &[f64]) -> Vec<u8> {
+    /// The file where settings have these values, by [`SettingId`], and tensors of the output begin at `offsets` of their files.
+    pub fn contents(&self, settings: &[f64], offsets: &[u64]) -> Vec<u8> {
         let mut all = Vec::new();
         for piece in &self.pieces {
             match piece {
                 FilePiece::Bytes(bytes) => all.extend_from_slice(bytes),
                 FilePiece::Setting(id) => all.extend_from_slice(format!("{:?}", settings[id.0 as usize]).as_bytes()),
+                FilePiece::SettingBytes(id) => all.extend_from_slice(&(settings[id.0 as usize] as f32).to_le_bytes()),
+                FilePiece::Offset { tensor } => {
+                    let digits = format!("{:0width$}", offsets[*tensor as usize], width = FilePiece::OFFSET_DIGITS);
+                    all.extend_from_slice(digits.as_bytes());
+                }
             }
         }
         all

@@ -14,7 +14,7 @@ mod small_files;
 use crate::{Reuse, checkpoint::Checkpoint, error::Error};
 pub(crate) use layout::Place;
 use layout::{Layout, index_name, lay_out};
-use merge_abi::Output;
+use merge_abi::{OutFile, Output};
 pub use place::human;
 use place::{Target, Temporary, check_space};
 use small_files::{Contents, SmallFile};
@@ -80,10 +80,14 @@ impl Writer {
         let mut planned = Vec::with_capacity(outputs.len());
         for output in outputs {
             let target = Target::check(output, checkpoints)?;
-            let (small, notes) =
-                if target.is_file { Default::default() } else { small_files::choose(output, checkpoints, settings)? };
-            let names: Vec<String> = small.iter().map(|s| s.name.clone()).collect();
+            let (mut small, notes) = if target.is_file { Default::default() } else { small_files::choose(output, checkpoints)? };
+            let beside = if target.is_file { &[][..] } else { &output.beside.files };
+            let names: Vec<String> = small.iter().map(|s| &s.name).chain(beside.iter().map(|f| &f.name)).cloned().collect();
             let mut layout = lay_out(output, provenance, &names)?;
+            let offsets: Vec<u64> = layout.places.iter().map(|p| p.offset).collect();
+            let made =
+                |f: &OutFile| SmallFile { name: f.name.clone(), contents: Contents::Bytes(f.contents(settings, &offsets)) };
+            small.extend(beside.iter().map(made));
             if target.is_file {
                 if layout.index.is_some() {
                     return Err(Error::recipe(format!(
@@ -201,7 +205,6 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
         let shown = open.target.shown.join(&file.name);
         match &file.contents {
             Contents::Bytes(bytes) => fs::write(to, bytes).map_err(|e| Error::io("write", &shown, &e))?,
-            Contents::Text(text) => fs::write(to, text).map_err(|e| Error::io("write", &shown, &e))?,
             // `fs::copy` would copy the rights too, and files of caches are often read-only.
             Contents::CopyOf(from) => {
                 let mut source = File::open(from).map_err(|e| Error::io("read", from, &e))?;
@@ -217,7 +220,6 @@ fn open(target: Target, layout: Layout, small: &[SmallFile], notes: Vec<String>)
 fn bytes_of(layout: &Layout, small: &[SmallFile]) -> u64 {
     let small = small.iter().map(|s| match &s.contents {
         Contents::Bytes(bytes) => bytes.len() as u64,
-        Contents::Text(text) => text.len() as u64,
         Contents::CopyOf(path) => fs::metadata(path).map_or(0, |m| m.len()),
     });
     let index = layout.index.as_ref().map_or(0, |i| i.len() as u64);

@@ -33,24 +33,17 @@ pub(crate) struct SmallFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     CopyOf(PathBuf),
-    Text(String),
     Bytes(Vec<u8>),
 }
 
-/// What goes beside the weights of an output where settings have these values, and what the user should know about it.
+/// What is taken from elsewhere to go beside the weights of an output, and what the user should know about it.
 ///
 /// # Errors
 /// Of the world: a folder that cannot be listed, a `config.json` that is not JSON.
-pub(crate) fn choose(
-    output: &Output,
-    checkpoints: &[Checkpoint],
-    settings: &[f64],
-) -> Result<(Vec<SmallFile>, Vec<String>), Error> {
-    let beside =
-        output.beside.files.iter().map(|f| SmallFile { name: f.name.clone(), contents: Contents::Bytes(f.contents(settings)) });
+pub(crate) fn choose(output: &Output, checkpoints: &[Checkpoint]) -> Result<(Vec<SmallFile>, Vec<String>), Error> {
     if let Some(text) = &output.adapter {
-        let config = SmallFile { name: ADAPTER_CONFIG.to_owned(), contents: Contents::Text(text.clone()) };
-        return Ok(([config].into_iter().chain(beside).collect(), Vec::new()));
+        let config = SmallFile { name: ADAPTER_CONFIG.to_owned(), contents: Contents::Bytes(text.clone().into_bytes()) };
+        return Ok((vec![config], Vec::new()));
     }
     let folder = |which: Option<u32>| which.and_then(|i| checkpoints[i as usize].folder());
     let (like, tokenizer) = (folder(output.like), folder(output.tokenizer));
@@ -93,10 +86,9 @@ pub(crate) fn choose(
         _ => None,
     };
     if let Some(Some(document)) = config {
-        chosen.insert(CONFIG.to_owned(), Contents::Text(document.text().to_owned()));
+        chosen.insert(CONFIG.to_owned(), Contents::Bytes(document.text().as_bytes().to_vec()));
     }
-    let chosen = chosen.into_iter().map(|(name, contents)| SmallFile { name, contents });
-    Ok((chosen.chain(beside).collect(), notes))
+    Ok((chosen.into_iter().map(|(name, contents)| SmallFile { name, contents }).collect(), notes))
 }
 
 /// Files that describe a model.
