@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("merge-runtime", &["merge-abi", "merge-linalg"]),
     ("merge-search", &[]),
     ("merge-interp", &["merge-abi", "merge-ir", "merge-runtime"]),
+    ("merge-package", &["merge-abi", "merge-base", "merge-ir"]),
     (
         "merge-driver",
         &[
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "merge-interp",
             "merge-ir",
             "merge-opt",
+            "merge-package",
             "merge-runtime",
             "merge-search",
             "merge-sema",

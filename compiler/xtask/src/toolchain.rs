@@ -23,22 +23,25 @@ pub fn llvm() -> Result<(), String> {
     })
 }
 
-/// A Python with numpy and safetensors, in a virtual environment below the target folder; none, with a line
+/// What tests read outputs with.
+const PYTHON_PACKAGES: [&str; 4] = ["numpy", "safetensors", "onnx", "jsonschema"];
+
+/// A Python with numpy, safetensors, onnx and jsonschema, in a virtual environment below the target folder; none, with a line
 /// that says so, where there is no Python to be had.
 pub fn python() -> Option<PathBuf> {
     let venv = shell::target().join("python");
     let python = venv.join("bin/python");
-    let ready = |p: &Path| shell::works(p, &["-c", "import numpy, safetensors"]);
+    let ready = |p: &Path| shell::works(p, &["-c", "import numpy, safetensors, onnx, jsonschema"]);
     if ready(&python) {
         return Some(python);
     }
     let made = || shell::works("python3", &["-m", "venv", &venv.display().to_string()]);
     let installed = (made() || (apt(&["python3", "python3-venv"]).is_ok() && made()))
-        && shell::works(&python, &["-m", "pip", "install", "--quiet", "numpy", "safetensors"]);
+        && shell::works(&python, &[&["-m", "pip", "install", "--quiet"], &PYTHON_PACKAGES[..]].concat());
     if installed && ready(&python) {
         return Some(python);
     }
-    println!("no Python with numpy and safetensors: the tests that read outputs back with them are left out");
+    println!("no Python with {}: the tests that read outputs with them are left out", PYTHON_PACKAGES.join(", "));
     None
 }
 
