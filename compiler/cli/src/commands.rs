@@ -54,7 +54,7 @@ fn request(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Reque
     // The last answer to a decision counts.
     let mut set = inputs.with.as_deref().map_or(Ok(Vec::new()), merge_driver::read_choices)?;
     set.extend(inputs.set.iter().cloned());
-    Ok(Request { file, set, models, undecided })
+    Ok(Request { file, set, models, undecided, space: None })
 }
 
 /// The analysis where the recipe has no errors, else the exit code; what it says is printed either way.

@@ -23,6 +23,8 @@ pub struct Request {
     pub models: Vec<(String, PathBuf)>,
     /// What becomes of decisions that nothing answers.
     pub undecided: Undecided,
+    /// The hash of the space whose candidates are made, for what is written beside them.
+    pub space: Option<String>,
 }
 
 /// A recipe after all stages that it survived.
@@ -69,6 +71,7 @@ pub(crate) struct Front {
     answers: Answers,
     /// The recipe's folder.
     absolute: PathBuf,
+    space: Option<String>,
 }
 
 impl Front {
@@ -100,7 +103,20 @@ impl Front {
             undecided: request.undecided,
             ..Answers::default()
         };
-        Ok(Front { sources, entry, ast, hir, diagnostics, headers, file: request.file.clone(), answers, absolute })
+        let mut front = Front {
+            sources,
+            entry,
+            ast,
+            hir,
+            diagnostics,
+            headers,
+            file: request.file.clone(),
+            answers,
+            absolute,
+            space: request.space.clone(),
+        };
+        front.search_alone();
+        Ok(front)
     }
 
     /// The graph of the recipe with these answers, which go before those of the request.
@@ -127,6 +143,17 @@ impl Front {
         self.elaborate(assigned, true)
     }
 
+    /// Makes the candidate of the search of a recipe that saves nothing else, where it is a network: such a recipe is for that.
+    fn search_alone(&mut self) {
+        let mut searches = self.hir.items.iter().filter_map(|i| if let hir::Item::Search(s) = i { Some(s) } else { None });
+        if let (Some(search), None) = (searches.next(), searches.next())
+            && search.network.is_some()
+            && !self.hir.items.iter().any(|i| matches!(i, hir::Item::Save(_)))
+        {
+            self.answers.search = Some(search.name.clone());
+        }
+    }
+
     /// The plan of a graph.
     pub fn plan(&self, elaborated: &Elaborated) -> Compiled {
         let recipe = Recipe {
@@ -134,7 +161,17 @@ impl Front {
             text: self.sources.get(self.entry).text.clone(),
             structural: elaborated.graph.structural.clone(),
         };
-        merge_opt::compile(&elaborated.graph, recipe)
+        let mut compiled = merge_opt::compile(&elaborated.graph, recipe);
+        // Of a place the file's name, not the folder that it was called from: it is written.
+        let place = |span| {
+            let place = self.sources.place(span);
+            place.rsplit('/').next().unwrap_or_default().to_owned()
+        };
+        let about = merge_package::About { space: self.space.as_deref(), place: &place };
+        for (planned, output) in compiled.plan.outputs.iter_mut().zip(&elaborated.graph.outputs) {
+            planned.beside.files = merge_package::files(&elaborated.graph, output, about);
+        }
+        compiled
     }
 }
 

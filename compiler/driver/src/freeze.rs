@@ -2,7 +2,7 @@
 //!
 //! A `choose` that has one value in this candidate becomes that value, one with arms the arm that is taken. Where captures and loops
 //! give a `choose` several values, it keeps its place and gets a table as its default, decision → value; such a recipe has no open
-//! decision either. `search` goes; what it searched is saved.
+//! decision either. `search` goes; what it searched is saved. That of a network stays: `run` makes the one candidate that is left.
 
 use crate::sites::{Site, sites};
 use crate::{Analysis, Request};
@@ -87,6 +87,7 @@ impl<'a> Freezer<'a> {
         }
         for item in &self.analysis.hir.items {
             if let Item::Search(search) = item
+                && search.network.is_none()
                 && inside(search.span, span)
             {
                 edits.push((search.span, self.saved(&search.name)));

@@ -4,6 +4,7 @@
 //! read, elaborated or compiled for it (`structures`). And of its tensors those alone are computed that no earlier model has
 //! (`merge_runtime::Reuse`).
 
+use super::costs::costs;
 use super::structures::{Structure, Structures};
 use merge_runtime::{Reuse, progress::Silent};
 use merge_search::Assignment;
@@ -85,14 +86,7 @@ impl Models for Candidates<'_> {
         let options = merge_runtime::Options { out: Some(path.clone()), ..self.options(&structure, &answers) };
         let run = merge_runtime::run_reusing(plan, &kernels, &structure.codes, &options, &Silent, &self.reuse);
         let summary = run.map_err(|e| e.message)?;
-        let tensors = plan.outputs.iter().flat_map(|o| &o.tensors);
-        let (mut params, mut bytes) = (0.0, 0.0);
-        for t in tensors {
-            let entries: u64 = t.shape.iter().product();
-            params += entries as f64;
-            bytes += (entries * t.dtype.size()) as f64;
-        }
-        let costs = [("params".to_owned(), params), ("bytes".to_owned(), bytes)].into_iter().collect();
+        let costs = costs(plan, &path);
         let work = Work { tensors: summary.tensors, computed: summary.tensors - summary.reused, compiled };
         Ok(Model { path, costs, work: Some(work) })
     }

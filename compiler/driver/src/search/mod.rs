@@ -1,7 +1,8 @@
 //! `search`: the settings of the file and the flags made into a search (`settings`), and candidates made into models for it
-//! (`candidates`), of which those of one structure are planned and compiled once (`structures`).
+//! (`candidates`, `costs`), of which those of one structure are planned and compiled once (`structures`).
 
 mod candidates;
+mod costs;
 mod settings;
 mod structures;
 

@@ -84,10 +84,6 @@ pub fn prepare(request: &Request, open: OpenRecipe, flags: &Flags) -> Result<Pre
                 .with_help(format!("say which: `--name {}`", names.join("` or `--name "))));
         }
     };
-    if search.save.is_none() {
-        return Err(Error::usage(format!("`{}` is a network, and candidates of networks cannot be built yet", search.name))
-            .with_help("`mergec space` counts them, and prints candidates with `--sample` and `--unrank`"));
-    }
     let setting = |key: &str| search.settings.iter().find(|s| s.key == key).map(|s| &s.value);
     let names = |key: &str, maximize: bool| -> Vec<Goal> {
         let list = match setting(key) {
@@ -142,5 +138,6 @@ pub fn prepare(request: &Request, open: OpenRecipe, flags: &Flags) -> Result<Pre
         resume: flags.resume,
     };
     let folder = directory.join(format!("{name}.trials"));
-    Ok(Prepared { open, request: request.clone(), name, options, keep: flags.keep, folder })
+    let request = Request { space: Some(open.space.hash().to_owned()), ..request.clone() };
+    Ok(Prepared { open, request, name, options, keep: flags.keep, folder })
 }

@@ -180,8 +180,7 @@ impl<'p> Cx<'p> {
         let Some(save) = &search.save else {
             if let Some(id) = search.network {
                 let ours = self.answers.search.as_ref() == Some(&search.name);
-                let path = format!("{}.search", search.name);
-                self.network(id, search.name_span, ours.then_some(path.as_str()));
+                self.network(id, search.name_span, ours.then_some(search.name.as_str()));
             }
             return;
         };

@@ -29,7 +29,7 @@ use crate::hir::{Dim, FnId, Item, LocalId, Type, TypeName};
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, DType, Role};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output, costs, parameters};
+use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output, Trained, costs, parameters};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -188,6 +188,13 @@ impl<'p> Cx<'p> {
             tensors.push(OutTensor { name, node, dtype: DType::F32 });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let network = self.graph.networks.len() as u32;
+        let trained = Trained {
+            networks: network.saturating_sub(1)..network,
+            reweighted: 0..0,
+            starts: tensors.len() as u32,
+            file: STARTS.to_owned(),
+        };
         self.graph.outputs.push(Output {
             path: path.to_string(),
             role: Role::Weights,
@@ -197,7 +204,7 @@ impl<'p> Cx<'p> {
             tokenizer: None,
             config: Vec::new(),
             adapter: None,
-            trained: None,
+            trained: Some(trained),
             place: self.sources.place(at),
             span: at,
         });
@@ -215,6 +222,9 @@ impl<'p> Cx<'p> {
         TensorVal { node, ..t.clone() }
     }
 }
+
+/// The file of start values of a network.
+const STARTS: &str = "start.safetensors";
 
 /// An input as the function declares it.
 struct NetworkInput<'p> {
