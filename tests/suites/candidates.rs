@@ -1,0 +1,218 @@
+//! Candidates of networks as folders: what `run` and a search write, and what trainers make of it.
+//!
+//! Tests with Python run where `MERGE_TEST_PYTHON` names one with numpy, safetensors, onnx and jsonschema, which `cargo xtask test` prepares.
+
+use merge_driver::Request;
+use merge_ir::tir::{Layer, Op};
+use merge_runtime::{Options, progress::Silent};
+use merge_tests::{Folder, forward, interpret_output, mergec, read_tensors, root};
+use serde_json::{Map, Value, json};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const NETWORK: &str = r#"
+fn net(x: tensor[4, 6]) -> tensor[4, 3] {
+    choose depth in [1, 2]
+    choose keep in 0.5..=1.0
+    fold h = x for i in 0..depth { dropout(relu(dense(h, choose width in [5, 7])), keep) }
+    dense(h, 3)
+}
+search net { evaluate: command("cat {model}/trainable.json | tr -d '\n' && echo && echo 1"), maximize: "score", minimize: ["flops", "trainable"], using: random(seed: 3), trials: 5 }
+"#;
+const CHOICES: &str = r#"{ "net.depth": 2, "net.keep": 0.75, "net.h.width[0]": 7, "net.h.width[1]": 5 }"#;
+
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("MERGE_TEST_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        println!("no Python with numpy and onnx was prepared; `cargo xtask test` does that");
+    }
+    python
+}
+
+fn said(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{text}");
+    text
+}
+
+fn parsed(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+}
+
+#[test]
+fn run_makes_the_folder_of_one_candidate_and_the_frozen_recipe_the_same() {
+    let folder = Folder::new("candidate");
+    folder.write("r.merge", NETWORK);
+    folder.write("c.json", CHOICES);
+    said(&mut mergec(folder.path(), &["run", "r.merge", "--with", "c.json", "--out", "made"]));
+    let made = folder.join("made");
+    let manifest = parsed(&made.join("trainable.json"));
+    assert_eq!(manifest["choices"], serde_json::from_str::<Value>(CHOICES).unwrap());
+    let params = 6 * 7 + 7 + 7 * 5 + 5 + 5 * 3 + 3;
+    // Products and sums of the three layers, and two activations.
+    let flops = 2 * 4 * (6 * 7 + 7 * 5 + 5 * 3) + 4 * (2 * 7 + 2 * 5 + 3);
+    assert_eq!(manifest["costs"], json!({ "params": params, "trainable": params, "bytes": 4 * params, "flops": flops }));
+    let starts = read_tensors(&made.join("start.safetensors"));
+    let listed: Vec<&str> = manifest["tensors"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+    assert_eq!(listed.len(), starts.len());
+    assert!(listed.iter().all(|name| starts.contains_key(*name)), "{listed:?}");
+
+    let frozen = said(&mut mergec(folder.path(), &["freeze", "r.merge", "--with", "c.json"]));
+    folder.write("frozen.merge", &frozen);
+    said(&mut mergec(folder.path(), &["run", "frozen.merge", "--out", "again"]));
+    let again = read_tensors(&folder.join("again/start.safetensors"));
+    for (name, tensor) in &starts {
+        assert_eq!(tensor.entries, again[name].entries, "{name}");
+    }
+    assert_eq!(parsed(&folder.join("again/trainable.json"))["costs"], manifest["costs"]);
+    let exe = ["build", "r.merge", "--with", "c.json", "-o", "exe"];
+    said(&mut mergec(folder.path(), &exe));
+    said(Command::new(folder.join("exe")).args(["--out", "built"]).current_dir(folder.path()));
+    for file in ["graph.json", "trainable.json", "model.onnx", "start.safetensors"] {
+        let read = |f: &str| std::fs::read(folder.join(f).join(file)).unwrap();
+        assert!(read("made") == read("built"), "{file} differs");
+    }
+}
+
+#[test]
+fn a_search_builds_folders_and_knows_their_costs() {
+    let folder = Folder::new("candidate-search");
+    folder.write("r.merge", NETWORK);
+    let text = said(&mut mergec(folder.path(), &["search", "r.merge", "--keep"]));
+    let journal = std::fs::read_to_string(folder.join("net.trials.jsonl")).unwrap();
+    let lines: Vec<Value> = journal.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let trials: Vec<&Value> = lines.iter().filter(|l| l["event"] == "trial").collect();
+    assert_eq!(trials.len(), 5, "{text}");
+    for trial in trials {
+        assert_eq!(trial["status"], "done", "{trial}");
+        let manifest = parsed(&folder.join(format!("net.trials/{}/trainable.json", trial["trial"])));
+        assert_eq!(manifest["space"], lines[0]["space"]);
+        assert_eq!(manifest["choices"], trial["choices"]);
+        for cost in ["params", "trainable", "bytes", "flops"] {
+            assert_eq!(manifest["costs"][cost].as_f64(), trial["metrics"][cost].as_f64(), "{cost}");
+        }
+    }
+}
+
+#[test]
+fn start_values_are_taken_from_a_folder_where_path_and_shape_agree() {
+    let folder = Folder::new("candidate-from");
+    folder.write("r.merge", NETWORK);
+    folder.write("c.json", CHOICES);
+    said(&mut mergec(folder.path(), &["run", "r.merge", "--with", "c.json", "--seed", "1", "--out", "first"]));
+    std::fs::rename(folder.join("first/start.safetensors"), folder.join("trained.safetensors")).unwrap();
+    let second =
+        ["run", "r.merge", "--with", "c.json", "--set", "net.h.width[1]=7", "--out", "second", "--from", "trained.safetensors"];
+    let text = said(&mut mergec(folder.path(), &second));
+    // The first layer alone has the shapes it had, and the bias of the last.
+    let (entries, of) = (6 * 7 + 7 + 3, 6 * 7 + 7 + 7 * 7 + 7 + 7 * 3 + 3);
+    assert!(text.contains(&format!("3 of 6 parameters, {entries} of {of} entries")), "{text}");
+    let (before, after) =
+        (read_tensors(&folder.join("trained.safetensors")), read_tensors(&folder.join("second/start.safetensors")));
+    let manifest = parsed(&folder.join("second/trainable.json"));
+    assert_eq!(manifest["taken"], json!({ "tensors": 3, "entries": entries }));
+    let mut random = 0;
+    for tensor in manifest["tensors"].as_array().unwrap() {
+        let name = tensor["name"].as_str().unwrap();
+        let same_shape = before[name].shape == after[name].shape;
+        assert_eq!(tensor["taken"] == true, same_shape, "{name}");
+        assert!(!same_shape || before[name].entries == after[name].entries, "{name}");
+        random += usize::from(!same_shape);
+    }
+    assert_eq!(random, 3);
+    let missing = mergec(folder.path(), &["run", "r.merge", "--with", "c.json", "--from", "nowhere"]).output().unwrap();
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("nowhere"));
+}
+
+#[test]
+fn onnx_of_the_example_spaces_computes_what_the_interpreter_does() {
+    let Some(python) = python() else { return };
+    let folder = Folder::new("candidate-onnx");
+    let cases: [(&str, &str, &[(&str, &str)]); 4] = [
+        ("spaces", "convnet", &[]),
+        ("spaces", "flexibert", &[("flexibert.depth", "2")]),
+        ("networks", "digits", &[("digits.rate", "0.01")]),
+        (
+            "networks",
+            "digits",
+            &[
+                ("digits.rate", "0.01"),
+                ("digits.depth", "2"),
+                ("digits.h.layer.norm[1]", "layer"),
+                ("digits.h.layer.act[0]", "silu"),
+            ],
+        ),
+    ];
+    let mut folders = Vec::new();
+    for (at, name, set) in cases {
+        let file = root().join("examples").join(at).join(format!("{name}.merge"));
+        let set = set.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let analysis = merge_driver::analyse(&Request { file, set, ..Request::default() }).unwrap();
+        let faults: Vec<String> = analysis.diagnostics.iter().map(|d| format!("{}: {}", d.code, d.message)).collect();
+        assert!(faults.is_empty(), "{name}: {}", faults.join("\n"));
+        let out = folder.join(format!("{name}-{}", folders.len()));
+        let options = Options { out: Some(out.clone()), ..Options::default() };
+        merge_driver::run(&analysis, &options, &Silent).unwrap_or_else(|e| panic!("{name}: {}", e.message));
+        for (tensor, want) in interpret_output(&analysis, 0, 0) {
+            let got = &read_tensors(&out.join("start.safetensors"))[&tensor];
+            let near = got.entries.iter().zip(&want.entries).all(|(x, y)| (x - y).abs() <= 1e-5);
+            assert!(near && got.shape == want.shape, "{name}: {tensor}");
+        }
+        case(&analysis, name, &out);
+        folders.push(out);
+    }
+    let check = root().join("compiler/package/tests/check.py");
+    let text = said(Command::new(python).arg(check).arg(root().join("docs/schemas")).args(&folders));
+    assert_eq!(text.matches("checked ").count(), folders.len(), "{text}");
+}
+
+/// Random inputs of a network and what the interpreter makes of them, as `check.py` reads it.
+fn case(analysis: &merge_driver::Analysis, name: &str, out: &Path) {
+    let graph = &analysis.elaborated.graph;
+    let network = &graph.networks[0];
+    let mut inputs = Map::new();
+    let mut given = Vec::new();
+    let mut state = 17u64;
+    for id in &network.inputs {
+        let Op::Layer { layer, .. } = &graph.node(*id).op else { panic!("an input is a layer") };
+        let Layer::Input { name } = &**layer else { panic!("an input is a layer") };
+        let shape = graph.shape(*id);
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            f64::from((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
+        };
+        let entries: Vec<f64> = std::iter::repeat_with(next).take(shape.iter().product::<u64>() as usize).collect();
+        inputs.insert(name.clone(), json!({ "shape": &shape[..], "entries": entries }));
+        given.push((name.as_str(), entries));
+    }
+    let result = forward(analysis, name, &given, &[]);
+    let outputs = json!({ name: { "shape": result.shape, "entries": result.entries } });
+    std::fs::write(out.join("case.json"), json!({ "inputs": inputs, "outputs": outputs }).to_string()).unwrap();
+}
+
+#[test]
+fn the_example_trains_what_it_searches() {
+    let Some(python) = python() else { return };
+    let folder = Folder::new("candidate-example");
+    let example = folder.join("networks");
+    std::fs::create_dir(&example).unwrap();
+    symlink(root().join("examples/quadrants"), folder.join("quadrants")).unwrap();
+    for file in ["digits.merge", "train.py"] {
+        symlink(root().join("examples/networks").join(file), example.join(file)).unwrap();
+    }
+    let first = python.parent().unwrap().display().to_string();
+    let path = format!("{first}:{}", std::env::var("PATH").unwrap_or_default());
+    let text = said(mergec(&example, &["search", "digits.merge", "--trials", "4"]).env("PATH", path));
+    let journal = std::fs::read_to_string(example.join("digits.trials.jsonl")).unwrap();
+    let accuracies: Vec<f64> = journal
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap())
+        .filter(|l| l["event"] == "trial")
+        .map(|l| l["metrics"]["accuracy"].as_f64().unwrap_or_else(|| panic!("{l}")))
+        .collect();
+    assert_eq!(accuracies.len(), 4, "{text}");
+    // Guessing is right one time in ten.
+    assert!(accuracies.iter().all(|a| *a > 20.0) && accuracies.iter().any(|a| *a > 60.0), "{accuracies:?}");
+}
