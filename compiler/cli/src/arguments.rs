@@ -148,6 +148,9 @@ pub struct Inputs {
     /// Read a checkpoint from another place than the recipe says
     #[arg(long = "model", value_name = "NAME=PATH", value_parser = name_and_value)]
     pub models: Vec<(String, String)>,
+    /// Start parameters from these trained ones, where name and shape agree
+    #[arg(long = "from", value_name = "CHECKPOINT")]
+    pub from: Option<PathBuf>,
 }
 
 /// What a run may use, and where it writes.

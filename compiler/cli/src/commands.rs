@@ -54,7 +54,7 @@ fn request(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Reque
     // The last answer to a decision counts.
     let mut set = inputs.with.as_deref().map_or(Ok(Vec::new()), merge_driver::read_choices)?;
     set.extend(inputs.set.iter().cloned());
-    Ok(Request { file, set, models, undecided, space: None })
+    Ok(Request { file, set, models, undecided, space: None, from: inputs.from.clone() })
 }
 
 /// The analysis where the recipe has no errors, else the exit code; what it says is printed either way.
@@ -111,6 +111,9 @@ fn run(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
     let progress = merge_runtime::progress::for_terminal();
     let summary = merge_driver::run(&analysis, &options(limits), &*progress)?;
     print_summary(&summary);
+    if let Some(taken) = merge_driver::taken_over(&analysis.elaborated.graph) {
+        println!("{taken}");
+    }
     Ok(FINE)
 }
 

@@ -5,12 +5,13 @@ use merge_abi::Recipe;
 use merge_base::{Diagnostic, FileId, Sources};
 use merge_grammar::ast;
 use merge_opt::Compiled;
-use merge_runtime::Error;
+use merge_runtime::{Error, checkpoint::Checkpoint};
 use merge_sema::space::Answer;
-use merge_sema::{Answers, Elaborated, Undecided, hir};
+use merge_sema::{Answers, Elaborated, Schema, Undecided, hir};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What a user asked for.
@@ -25,6 +26,8 @@ pub struct Request {
     pub undecided: Undecided,
     /// The hash of the space whose candidates are made, for what is written beside them.
     pub space: Option<String>,
+    /// A checkpoint that parameters start from where name and shape agree, counted from the working folder.
+    pub from: Option<PathBuf>,
 }
 
 /// A recipe after all stages that it survived.
@@ -72,13 +75,15 @@ pub(crate) struct Front {
     /// The recipe's folder.
     absolute: PathBuf,
     space: Option<String>,
+    /// What parameters start from: path and header.
+    from: Option<(String, Arc<Schema>)>,
 }
 
 impl Front {
     /// Parses the recipe and the files it uses and resolves names.
     ///
     /// # Errors
-    /// Only where the recipe's own file cannot be read.
+    /// Only where the recipe's own file cannot be read, or the checkpoint that parameters shall start from.
     pub fn read(request: &Request) -> Result<Front, Error> {
         let text = read_recipe(&request.file)?;
         let folder = request.file.parent().map(Path::to_owned).unwrap_or_default();
@@ -103,6 +108,7 @@ impl Front {
             undecided: request.undecided,
             ..Answers::default()
         };
+        let from = request.from.as_deref().map(trained).transpose()?;
         let mut front = Front {
             sources,
             entry,
@@ -114,6 +120,7 @@ impl Front {
             answers,
             absolute,
             space: request.space.clone(),
+            from,
         };
         front.search_alone();
         Ok(front)
@@ -129,6 +136,9 @@ impl Front {
         }
         for output in &mut elaborated.graph.outputs {
             output.path = self.absolute.join(&output.path).display().to_string();
+        }
+        if let Some((path, schema)) = &self.from {
+            crate::transfer::take_over(&mut elaborated.graph, schema, path.clone());
         }
         elaborated
     }
@@ -282,6 +292,14 @@ fn absolute_models(models: &[(String, PathBuf)]) -> Vec<(String, String)> {
         .iter()
         .map(|(name, path)| (name.clone(), std::path::absolute(path).unwrap_or(path.clone()).display().to_string()))
         .collect()
+}
+
+/// The header of a checkpoint that parameters start from.
+fn trained(path: &Path) -> Result<(String, Arc<Schema>), Error> {
+    let checkpoint = Checkpoint::open(path)?;
+    let tensors = checkpoint.tensors.iter().map(|(name, t)| (name.clone(), t.dtype, t.shape.clone()));
+    let path = std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
+    Ok((path, Arc::new(Schema::new(tensors, checkpoint.role))))
 }
 
 fn read_recipe(file: &Path) -> Result<String, Error> {

@@ -20,6 +20,7 @@ mod sites;
 pub mod space;
 mod stages;
 mod tests_in_recipes;
+mod transfer;
 
 pub use analyse::{Analysis, Request, analyse, analyse_all};
 pub use build::build;
@@ -30,5 +31,6 @@ pub use execute::run;
 pub use freeze::freeze;
 pub use stages::{Stage, emit};
 pub use tests_in_recipes::{TestResult, run_tests};
+pub use transfer::taken_over;
 
 pub use merge_sema::Undecided;

@@ -3,8 +3,8 @@
 //! Nodes are numbered anew, from 0, in an order in which operands stand before users; what a parameter starts as is not among
 //! them, since its values are in a file. The schema is `docs/schemas/graph.schema.json`; a new op or attribute is no new format, a changed meaning is.
 
-use crate::Package;
 use crate::pieces::Pieces;
+use crate::{Package, is_taken};
 use merge_abi::{OutFile, RandomKey, ReduceFn, Routine, SettingId};
 use merge_ir::tir::{Costs, Layer, NodeId, Op, Over, PARAMETER_DTYPE, ParameterId, needed};
 use serde_json::{Map, Value, json};
@@ -98,8 +98,11 @@ pub(crate) fn parameter(package: &Package<'_>, id: ParameterId) -> Value {
         "trainable": p.trainable,
         "start": p.written,
     });
-    if package.tensor(id).is_some() {
+    if let Some(tensor) = package.tensor(id) {
         entry["file"] = package.file.into();
+        if is_taken(package.graph, package.output.tensors[tensor as usize].node) {
+            entry["taken"] = true.into();
+        }
     }
     entry
 }

@@ -26,7 +26,7 @@ pub use manifest::FORMAT as MANIFEST_FORMAT;
 
 use merge_abi::{FilePiece, OutFile};
 use merge_base::Span;
-use merge_ir::tir::{Costs, Graph, Network, NodeId, Output, ParameterId, Reweighted, costs, parameters};
+use merge_ir::tir::{Costs, Graph, Network, NodeId, Op, Output, ParameterId, Reweighted, costs, parameters};
 
 /// The file of the computational graph.
 pub const GRAPH: &str = "graph.json";
@@ -34,6 +34,43 @@ pub const GRAPH: &str = "graph.json";
 pub const MANIFEST: &str = "trainable.json";
 /// The file of start values of a network.
 pub const STARTS: &str = "start.safetensors";
+
+/// The name of the checkpoint that start values are taken from where a candidate takes over what another was trained to. It is a
+/// word of the language, so no recipe has a checkpoint of that name.
+pub const TAKEN_FROM: &str = "from";
+
+/// How many start values are trained ones of another candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    pub tensors: u64,
+    pub of_tensors: u64,
+    pub entries: u64,
+    pub of_entries: u64,
+}
+
+/// What an output takes over; none where nothing was asked for.
+pub fn taken(graph: &Graph, output: &Output) -> Option<Taken> {
+    let starts = output.trained.as_ref()?.starts as usize;
+    graph.checkpoints.iter().find(|c| c.name == TAKEN_FROM)?;
+    let mut taken = Taken::default();
+    for tensor in &output.tensors[output.tensors.len().saturating_sub(starts)..] {
+        let entries = graph.shape(tensor.node).iter().product::<u64>();
+        let is = u64::from(is_taken(graph, tensor.node));
+        taken.tensors += is;
+        taken.of_tensors += 1;
+        taken.entries += is * entries;
+        taken.of_entries += entries;
+    }
+    Some(taken)
+}
+
+/// Whether a start value comes from another candidate.
+pub(crate) fn is_taken(graph: &Graph, start: NodeId) -> bool {
+    match graph.node(start).op {
+        Op::Load(source) => graph.checkpoints[graph.sources[source.0 as usize].checkpoint as usize].name == TAKEN_FROM,
+        _ => false,
+    }
+}
 
 /// What the graph does not know of a candidate.
 #[derive(Clone, Copy)]

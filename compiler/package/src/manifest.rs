@@ -3,7 +3,7 @@
 use crate::json::{choices, costs, parameter};
 use crate::onnx::Model;
 use crate::pieces::Pieces;
-use crate::{MANIFEST, Package};
+use crate::{MANIFEST, Package, taken};
 use merge_abi::OutFile;
 use serde_json::{Value, json};
 
@@ -23,6 +23,9 @@ pub(crate) fn file(package: &Package<'_>, models: &[Model]) -> OutFile {
         Err(reason) => json!({ "network": m.network, "file": null, "reason": reason }),
     });
     out.list("onnx", onnx);
+    if let Some(taken) = taken(package.graph, package.output) {
+        out.entry("taken", json!({ "tensors": taken.tensors, "entries": taken.entries }), false);
+    }
     out.entry("costs", costs(package.costs), true);
     out.text("}\n");
     OutFile { name: MANIFEST.into(), pieces: out.finish() }

@@ -6,7 +6,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// `params`, `trainable`, `bytes` and `flops` of a network or adapter, as its manifest in the folder says; of weights, `params` and `bytes`.
+/// `params`, `trainable`, `bytes` and `flops` of a network or adapter, as its manifest in the folder says; of weights, `params` and `bytes`. With
+/// `--from`, `taken` is the share of entries that start from what was trained before.
 pub(super) fn costs(plan: &Plan, folder: &Path) -> BTreeMap<String, f64> {
     of_manifest(folder).unwrap_or_else(|| of_weights(plan))
 }
@@ -15,7 +16,11 @@ fn of_manifest(folder: &Path) -> Option<BTreeMap<String, f64>> {
     let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
     let manifest: Json = serde_json::from_str(&text).ok()?;
     let costs = manifest["costs"].as_object()?;
-    Some(costs.iter().filter_map(|(name, n)| Some((name.clone(), n.as_f64()?))).collect())
+    let mut found: BTreeMap<String, f64> = costs.iter().filter_map(|(name, n)| Some((name.clone(), n.as_f64()?))).collect();
+    if let (Some(entries), Some(params)) = (manifest["taken"]["entries"].as_f64(), found.get("params")) {
+        found.insert("taken".to_owned(), entries / params.max(1.0));
+    }
+    Some(found)
 }
 
 fn of_weights(plan: &Plan) -> BTreeMap<String, f64> {
