@@ -101,7 +101,7 @@ def main():
     epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 10
     network = Network(folder)
     choices = json.load(open(os.path.join(folder, "trainable.json")))["choices"]
-    rate = choices["digits.rate"]
+    rate = choices["digits._rate"]
     tensors = load_file(data)
     images = tensors["images"].reshape(len(tensors["images"]), -1).astype(np.float32) / 255
     images, labels = images - images.mean(), tensors["labels"].astype(int)

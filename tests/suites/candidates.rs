@@ -15,7 +15,7 @@ const NETWORK: &str = r#"
 fn net(x: tensor[4, 6]) -> tensor[4, 3] {
     choose depth in [1, 2]
     choose keep in 0.5..=1.0
-    fold h = x for i in 0..depth { dropout(relu(dense(h, choose width in [5, 7])), keep) }
+    let h = fold y = x for i in 0..depth { dropout(relu(dense(y, choose width in [5, 7])), keep) }
     dense(h, 3)
 }
 search net { evaluate: command("cat {model}/trainable.json | tr -d '\n' && echo && echo 1"), maximize: "score", minimize: ["flops", "trainable"], using: random(seed: 3), trials: 5 }
@@ -133,12 +133,12 @@ fn onnx_of_the_example_spaces_computes_what_the_interpreter_does() {
     let cases: [(&str, &str, &[(&str, &str)]); 4] = [
         ("spaces", "convnet", &[]),
         ("spaces", "flexibert", &[("flexibert.depth", "2")]),
-        ("networks", "digits", &[("digits.rate", "0.01")]),
+        ("networks", "digits", &[("digits._rate", "0.01")]),
         (
             "networks",
             "digits",
             &[
-                ("digits.rate", "0.01"),
+                ("digits._rate", "0.01"),
                 ("digits.depth", "2"),
                 ("digits.h.layer.norm[1]", "layer"),
                 ("digits.h.layer.act[0]", "silu"),

@@ -267,7 +267,8 @@ impl<'p> Cx<'p> {
                 if values.iter().any(Value::is_poison) { Value::Poison } else { values.swap_remove(taken.unwrap_or(0)) }
             }
             Written::In(domain) => {
-                if let Some(default) = &c.default {
+                // A table has names of decisions, and here there are none.
+                if let Some(default) = c.default.as_ref().and_then(|d| in_table(d, "")) {
                     let value = self.expr(default, frame);
                     return match &value {
                         Value::Tensor(_) => self.symbolic_scalar(&c.name, c.span).into(),
