@@ -213,7 +213,7 @@ fn the_examples_become_graphs_whose_starts_can_be_computed() {
         assert!(!analysis.has_errors(), "{name}: {:?}", analysis.diagnostics);
         let graph = &analysis.elaborated.graph;
         assert_eq!(verify(graph), Vec::<String>::new());
-        assert_eq!((graph.networks.len(), graph.outputs.len()), (1, 0));
+        assert_eq!((graph.networks.len(), graph.outputs.len()), (1, 1), "the network, and its start values");
         assert!(graph.parameters.len() > 2 && graph.networks[0].inputs.len() == 1);
     }
 }
