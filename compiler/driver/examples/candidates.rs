@@ -3,35 +3,45 @@
 //! A recipe is parsed and its space found once; then candidates are drawn and elaborated one after the other, as a search does.
 
 use merge_driver::{Request, space::Checks};
-use std::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
 const CANDIDATES: u32 = 400;
 
+/// Milliseconds of this thread, so that what else the machine does is not counted.
+fn cpu() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
+}
+
 fn main() {
-    println!("Elaboration of {CANDIDATES} candidates that were drawn by decision, milliseconds each");
-    println!("| space | candidates | reading and finding the space | median | longest | its parameters |");
-    println!("|---|---|---|---|---|---|");
+    println!("Elaboration of {CANDIDATES} candidates that were drawn by decision, milliseconds of CPU each");
+    println!(
+        "| space | candidates | reading and finding the space | median | 99 of 100 | longest | its decisions and parameters |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for file in std::env::args().skip(1) {
         let request = Request { file: file.clone().into(), ..Request::default() };
-        let begun = Instant::now();
+        let begun = cpu();
         let mut open = match merge_driver::space::open(&request, Checks::Left) {
             Ok(Ok(open)) => open,
             Ok(Err(analysis)) => panic!("{file}: {:?}", analysis.diagnostics),
             Err(e) => panic!("{file}: {}", e.message),
         };
-        let opened = begun.elapsed().as_secs_f64() * 1e3;
-        let mut times: Vec<(f64, u64)> = open
+        let opened = cpu() - begun;
+        let mut times: Vec<(f64, usize, u64)> = open
             .sample(CANDIDATES, 1, false)
             .iter()
             .map(|candidate| {
-                let begun = Instant::now();
+                let begun = cpu();
                 let parameters = open.elaborate(candidate).unwrap_or_else(|why| panic!("{file}: {why}"));
-                (begun.elapsed().as_secs_f64() * 1e3, parameters.unwrap_or_default())
+                (cpu() - begun, candidate.entries().len(), parameters.unwrap_or_default())
             })
             .collect();
         times.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (longest, parameters) = times[times.len() - 1];
-        let (name, median) = (file.rsplit('/').next().unwrap_or(&file), times[times.len() / 2].0);
-        println!("| {name} | {} | {opened:.0} | {median:.2} | {longest:.2} | {parameters} |", open.size_text());
+        let (longest, decisions, parameters) = times[times.len() - 1];
+        let (name, at) = (file.rsplit('/').next().unwrap_or(&file), |share: usize| times[times.len() * share / 100].0);
+        let (median, most, count) = (at(50), at(99), open.count_text());
+        let count = if count.len() > 12 { format!("{}.{}e{}", &count[..1], &count[1..3], count.len() - 1) } else { count };
+        println!("| {name} | {count} | {opened:.0} | {median:.2} | {most:.2} | {longest:.2} | {decisions}, {parameters} |");
     }
 }
