@@ -37,9 +37,10 @@ pub struct Problem {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let seeds = if words.iter().any(|word| word == "--quick") { 5 } else { SEEDS };
-    let from: u64 = words.iter().find_map(|word| word.strip_prefix("--seeds=")).map_or(0, |n| n.parse().expect("a number"));
-    let seeds = from..from + seeds;
+    let number = |flag: &str| words.iter().find_map(|word| word.strip_prefix(flag)).map(|n| n.parse().expect("a number"));
+    let quick = if words.iter().any(|word| word == "--quick") { 5 } else { SEEDS };
+    let (from, count) = (number("--seeds=").unwrap_or(0), number("--count=").unwrap_or(quick));
+    let seeds = from..from + count;
     let wants = |name: &str| words.iter().all(|w| w.starts_with("--")) || words.iter().any(|w| name.contains(w.as_str()));
     let only = words.iter().find_map(|word| word.strip_prefix("--only=").map(str::to_owned));
     let examples = examples();

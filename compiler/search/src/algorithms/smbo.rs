@@ -127,7 +127,8 @@ impl Smbo {
 impl Searcher for Smbo {
     fn propose(&mut self, known: &Known) -> Proposal {
         self.proposals += 1;
-        let random = self.proposals <= self.startup || self.proposals.is_multiple_of(RANDOM);
+        // Trials of the recipe before it was edited stand for the random ones.
+        let random = self.proposals.max(self.rows.len()) <= self.startup || self.proposals.is_multiple_of(RANDOM);
         let promising = if random || known.start.is_some() { None } else { self.most_promising(known) };
         match promising {
             Some(candidate) => Proposal::plain(candidate),

@@ -180,7 +180,8 @@ fn decide(decision: &Decision, good: Option<&Vec<&Value>>, others: Option<&Vec<&
 impl Searcher for Tpe {
     fn propose(&mut self, known: &Known) -> Proposal {
         self.proposals += 1;
-        let random = self.proposals <= self.startup || self.best.is_empty();
+        // Trials of the recipe before it was edited stand for the random ones.
+        let random = self.proposals.max(self.told) <= self.startup || self.best.is_empty();
         let mut rng = self.rng.clone();
         let proposal = if random || known.start.is_some() {
             known.fresh(&mut rng, |rng| known.space.sample(rng))
