@@ -24,6 +24,8 @@ pub(super) struct Candidates<'a> {
     pub(super) domains: &'a BTreeMap<String, Domain>,
     pub(super) folder: &'a Path,
     pub(super) keep: bool,
+    /// Whether an earlier process may have left something.
+    pub(super) resumed: bool,
     pub(super) threads: usize,
     pub(super) structures: Structures<'a>,
     /// What trials leave to later ones.
@@ -82,7 +84,9 @@ impl Models for Candidates<'_> {
         let (kernels, compiled) = self.structures.load(&structure)?;
         let plan = &structure.plan;
         let path = self.folder.join(job.number.to_string());
-        self.clear(job.number);
+        if self.resumed {
+            self.clear(job.number);
+        }
         let options = merge_runtime::Options { out: Some(path.clone()), ..self.options(&structure, &answers) };
         let run = merge_runtime::run_reusing(plan, &kernels, &structure.codes, &options, &Silent, &self.reuse);
         let summary = run.map_err(|e| e.message)?;

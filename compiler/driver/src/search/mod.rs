@@ -58,6 +58,7 @@ impl Prepared {
             domains: &self.open.domains,
             folder: &self.folder,
             keep: self.keep,
+            resumed: self.options.resume,
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(self.options.parallel.max(1)),
             structures: Structures::new(&self.request, &self.name),
             // The models of the trials under way, and two that candidates are likely to be near to: the last and the best.
