@@ -1,6 +1,6 @@
 """Optuna's TPE and CMA-ES on the problems of `cargo xtask bench --search`: same spaces, same scores, same budgets.
 
-    search.py EXAMPLES [--quick] [--seeds=FROM] [NAME..]
+    search.py EXAMPLES [--quick] [--seeds=FROM] [--count=N] [NAME..]
 
 Prints the rows of the tables that compiler/search/examples/bench prints for Merge's algorithms.
 """
@@ -165,6 +165,7 @@ def main():
     arguments.add_argument("examples")
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--seeds", type=int, default=0, metavar="FROM")
+    arguments.add_argument("--count", type=int, default=SEEDS)
     arguments.add_argument("names", nargs="*")
     given = arguments.parse_args()
     zoo = Zoo(given.examples)
@@ -177,7 +178,7 @@ def main():
     for name, (score, reals) in problems.items():
         if given.names and not any(n in name for n in given.names):
             continue
-        seeds = range(given.seeds, given.seeds + (5 if given.quick else SEEDS))
+        seeds = range(given.seeds, given.seeds + (5 if given.quick else given.count))
         print(f"{name}, best of {TRIALS} trials, seeds {seeds[0]} to {seeds[-1]}")
         row("Optuna, TPE", [with_optuna(tpe, score, seed) for seed in seeds])
         if reals:

@@ -14,9 +14,11 @@ const PACKAGES: [&str; 5] = ["optuna==5.0.0", "cma==4.5.0", "cmaes==0.13.1", "nu
 /// Prints the tables; names leave only the problems whose name has one of them in it.
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
     let (options, names): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|a| a.starts_with('-'));
-    let known = |o: &str| ["--quick", "--peers"].contains(&o) || o.starts_with("--seeds=");
+    let known = |o: &str| ["--quick", "--peers"].contains(&o) || o.starts_with("--seeds=") || o.starts_with("--count=");
     if let Some(other) = options.iter().find(|o| !known(o)) {
-        return Err(format!("`bench --search` takes --quick, --peers, --seeds=FROM and names of problems, no `{other}`"));
+        return Err(format!(
+            "`bench --search` takes --quick, --peers, --seeds=FROM, --count=N and names of problems, no `{other}`"
+        ));
     }
     let passed: Vec<&str> = options.iter().copied().filter(|o| *o != "--peers").collect();
     let example = ["run", "--quiet", "--release", "-p", "merge-search", "--example", "bench", "--"];
