@@ -1,6 +1,6 @@
 """Optuna's TPE and CMA-ES on the problems of `cargo xtask bench --search`: same spaces, same scores, same budgets.
 
-    search.py EXAMPLES [--quick] [--seeds=FROM] [--count=N] [NAME..]
+    search.py EXAMPLES [NAME..] [--quick] [--seeds=FROM] [--count=N]
 
 Prints the rows of the tables that compiler/search/examples/bench prints for Merge's algorithms.
 """

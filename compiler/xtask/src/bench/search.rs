@@ -41,7 +41,7 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     shell::cargo(&[&example[..], &passed, &names].concat())?;
     if options.contains(&"--peers") {
         let python = environment()?;
-        shell::run(python, &[&["tests/peers/search.py", "examples"][..], &passed, &names].concat())?;
+        shell::run(python, &[&["tests/peers/search.py", "examples"][..], &names, &passed].concat())?;
     }
     Ok(())
 }
