@@ -88,9 +88,14 @@ fn sort_full(words: &mut [u64], begins: &[u32]) {
 
 /// Sorts words that are in order but for few places' distance, or gives up where they are not: after so many moves.
 fn insert(words: &mut [u64], most: usize) -> bool {
-    let mut left = most;
+    let Some((first, _)) = words.split_first() else { return true };
+    let (mut last, mut left) = (*first, most);
     for i in 1..words.len() {
         let word = words[i];
+        if word >= last {
+            last = word;
+            continue;
+        }
         let mut at = i;
         while at > 0 && words[at - 1] > word {
             words[at] = words[at - 1];
@@ -157,12 +162,19 @@ fn count(bucket: &[u16], earlier: &mut Vec<u32>, begins: &mut Vec<u32>, buckets:
         *earlier = *count;
         *count += 1;
     }
-    let fullest = begins.iter().copied().max().unwrap_or(0);
+    let fullest = largest(begins);
     let mut begin = 0;
     for count in begins {
         begin += std::mem::replace(count, begin);
     }
     fullest
+}
+
+for_best_cpu!(largest, largest_body, (counts: &[u32]) -> u32);
+
+#[inline(always)]
+fn largest_body(counts: &[u32]) -> u32 {
+    counts.iter().fold(0, |most, count| most.max(*count))
 }
 
 /// The place of each key, where no bucket holds more than [`SEEN`].
