@@ -2,7 +2,8 @@
 
 use merge_driver::{Analysis, Request};
 use merge_ir::tir::verify;
-use merge_tests::{Folder, Tensor, analyse_text, forward, root, write_stand_ins};
+use merge_runtime::{Options, progress::Silent};
+use merge_tests::{Folder, Tensor, analyse_text, forward, interpret_output, read_tensors, root, write_stand_ins};
 
 const SEARCH: &str = "{ evaluate: command(\"true {model}\"), maximize: \"x\" }\n";
 
@@ -350,4 +351,70 @@ fn composed_layers_compute_what_numpy_does() {
             5.865189833,
         ],
     );
+}
+
+/// The runtime computes in f32 what the interpreter computes in f64: every kind of start value, those from weights included.
+#[test]
+fn a_run_makes_the_start_values_that_the_interpreter_does() {
+    let text = r#"
+use std.starts.{olora, pissa, pruned}
+use std.state_spaces.{hippo_fout, hippo_legs, hippo_legt, s4_steps, s4d_inv, s4d_legs, s4d_lin, s4d_quad, s4d_real}
+
+fn net(x: tensor[4]) -> tensor {
+    let base = checkpoint("base")["**.q_proj.weight"]
+    let w = base["model.layers.0.self_attn.q_proj.weight"]
+    new plain[3, 4] = constant(0.25)
+    new ones[4] = ones()
+    new normals[4, 8] = normal(1.0, 0.5)
+    new uniforms[8] = uniform(-1.0, 1.0)
+    new he[6, 3] = kaiming()
+    new glorot[5, 2, 3] = xavier(seed: 7)
+    new turned[3, 6] = orthogonal()
+    new passing[2, 3, 3] = dirac()
+    let (b, a) = pissa(w, rank: 2)
+    new principal = b
+    new other = a
+    let (q, r) = olora(w, rank: 2)
+    new columns = q
+    new rows = r
+    new less = pruned(w, rows: 3, columns: 4)
+    new tuned = w
+    let (legs, input, _) = hippo_legs(4)
+    new hippo = legs
+    new hippo_input = input
+    let (legt, _) = hippo_legt(4)
+    new window = legt
+    let (fout, _) = hippo_fout(4)
+    new waves = fout
+    new lin = imaginary(s4d_lin(8))
+    new inverse = imaginary(s4d_inv(8))
+    new quadratic = imaginary(s4d_quad(8))
+    new real = imaginary(s4d_real(8))
+    new diagonal = imaginary(s4d_legs(8))
+    new steps = s4_steps(5)
+    let all = [sum(t) for t in [plain, ones, normals, uniforms, he, glorot, turned, passing, principal, other, columns, rows, less, tuned,
+        hippo, hippo_input, window, waves, lin, inverse, quadratic, real, diagonal, steps]]
+    x * sum(all)
+}
+
+fn imaginary(parts: (tensor[n], tensor[n])) -> tensor[n] {
+    let (_, turns) = parts
+    turns
+}
+"#;
+    let folder = Folder::new("networks");
+    write_stand_ins(folder.path());
+    let analysis = analyse_text(&folder, &format!("{text}\nsearch net {SEARCH}"));
+    let said: Vec<String> = analysis.diagnostics.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.helps)).collect();
+    assert!(!analysis.has_errors(), "{}", said.join("\n"));
+    merge_driver::run(&analysis, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{}", e.message));
+    let (made, wanted) = (read_tensors(&folder.join("net/start.safetensors")), interpret_output(&analysis, 0, 0));
+    assert_eq!((made.len(), wanted.len()), (24, 24));
+    for (name, tensor) in &wanted {
+        let made = &made[name];
+        assert_eq!(made.shape, tensor.shape, "{name}");
+        for (a, b) in made.entries.iter().zip(&tensor.entries) {
+            assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{name}: {a} is not {b}");
+        }
+    }
 }
