@@ -251,3 +251,38 @@ fn sizes_are_readable() {
     let shown: Vec<String> = [0, 999, 1000, 4_950_000_000, u64::MAX].map(human).into();
     assert_eq!(shown, ["0 bytes", "999 bytes", "1.0 kB", "5.0 GB", "18.4 EB"]);
 }
+
+#[test]
+fn start_values_and_files_lie_beside_the_model() {
+    let temp = Temp::new("beside");
+    let mut o = output(&temp.path().join("out"), &[("a", DType::F32, &[2]), ("b", DType::F32, &[3]), ("a", DType::F32, &[4])]);
+    o.beside.apart = Some(merge_abi::Apart { file: "start.safetensors".into(), tensors: 1 });
+    let pieces = vec![
+        merge_abi::FilePiece::Bytes(b"{\"gain\": ".to_vec()),
+        merge_abi::FilePiece::Setting(merge_abi::SettingId(1)),
+        merge_abi::FilePiece::Bytes(b"}".to_vec()),
+    ];
+    o.beside.files.push(merge_abi::OutFile { name: "graph.json".into(), pieces });
+    let writer = Writer::create(std::slice::from_ref(&o), &[], &[0.0, 0.25], &provenance()).expect("made");
+    for t in 0..3 {
+        writer.write_at(0, t, 0, &data(&o, t)).expect("written");
+    }
+    writer.finish().expect("renamed");
+    let folder = temp.path().join("out");
+    assert_eq!(fs::read_to_string(folder.join("graph.json")).expect("there"), "{\"gain\": 0.25}");
+    let open = |name: &str| Checkpoint::open(&folder.join(name)).expect("it was written");
+    assert_eq!(open("model.safetensors").tensors.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let start = open("start.safetensors");
+    let entry = &start.tensors["a"];
+    let mut bytes = vec![0; entry.bytes as usize];
+    start.read_at(entry.file, entry.offset, &mut bytes).expect("in range");
+    assert_eq!(bytes, data(&o, 2), "one name in both files");
+    assert_eq!(Checkpoint::open(&folder).expect("a model").tensors.len(), 2, "the folder is the model");
+
+    // Where nothing of the model is written, there is no file of it.
+    let mut alone = output(&temp.path().join("alone"), &[("a", DType::F32, &[2])]);
+    alone.beside.apart = Some(merge_abi::Apart { file: "start.safetensors".into(), tensors: 1 });
+    write_all(&[alone], &[]).expect("written");
+    let names: Vec<_> = fs::read_dir(temp.path().join("alone")).expect("there").map(|e| e.expect("read").file_name()).collect();
+    assert_eq!(names, ["start.safetensors"]);
+}

@@ -247,7 +247,7 @@ network "net" %13 of %0
 module "model.layers.0.mlp" %16 of %14
 reweighted "w" %12 of source 0
 reweighted "made \"anew\"" %12
-output "out" weights at "r.merge:2:1"
+output "out" weights at "r.merge:2:1" trained 0 2 0 2 1 "start.safetensors"
   "network" F32 %12
 "#;
         let graph = parse(text).unwrap();
