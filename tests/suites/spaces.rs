@@ -184,3 +184,66 @@ fn program_30_of_the_design_has_a_space() {
     assert_eq!(open.size_text(), "1 x R^15");
     assert!(open.counted && open.passes < 5);
 }
+
+/// DeepArchitect's combinators: the names in the table of `docs/spaces.md`, what a network says instead, and the size that DeepArchitect's
+/// algebra gives: `Concat` multiplies, `Or` adds, `Repeat` is the sum of |b|^k, `RepeatTied` |ks| |b|, `Optional` 1 + |b|, `MaybeSwap` 2 |a| |b|.
+/// `f` has 2 x 3 candidates and keeps the channels, `g` has 3.
+const COMBINATORS: &[(&[&str], &str, u64)] = &[
+    (&["Empty", "identity"], "x", 1),
+    (&["Concat", "siso_sequential"], "g(f(x))", 6 * 3),
+    (&["Or", "siso_or"], "choose which { one => f(x)  two => g(x) }", 6 + 3),
+    (&["Repeat", "siso_repeat"], "choose n in [1, 2, 4]  fold y = x for i in 0..n { f(y) }", 6 + 36 + 1296),
+    (
+        &["RepeatTied"],
+        "choose k in [1, 3]  choose half in [1, 2, 3]  choose n in [1, 2, 4]  fold y = x for i in 0..n { conv(y, 4, k) * half }",
+        3 * 6,
+    ),
+    (&["Optional"], "choose maybe { without => x  with => f(x) }", 1 + 6),
+    (
+        &["MaybeSwap", "siso_permutation"],
+        "choose first in [true, false]  if first { let one = f(x)  g(one) } else { let two = g(x)  f(two) }",
+        2 * 6 * 3,
+    ),
+    (&["Residual", "siso_residual"], "x + f(x)", 6),
+    (&["siso_nested_repeat"], "choose n in [1, 2]  fold y = g(x) for i in 1..n { f(y) }", 3 + 3 * 6),
+    (&["siso_split_combine", "mimo_or"], "choose k in [2, 3]  concat([f(x) for i in 0..k], axis: 0)", 36 + 216),
+    (&["dense_block"], "choose n in [1, 2]  fold y = x for i in 0..n { concat([y, f(x)], axis: 0) }", 6 + 36),
+    (&["UserHyperparams"], "choose rate in [0.1, 0.01]  f(x) * rate", 2 * 6),
+    (&["HyperparameterSharer"], "choose units in [2, 4, 8]  let one = conv(x, units, 1)  conv(one, units, 3)", 3),
+    (&["DependentHyperparameter"], "choose units in [2, 4, 8]  let one = conv(x, units, 1)  conv(one, 2 * units, 3)", 3),
+];
+
+const BASIC: &str = "fn conv(x: tensor[c, h, w], f: int, k: int) -> tensor[f, h, w] {
+    new kernel[f, c, k, k] = kaiming()
+    conv2d(x, kernel, pad: same)
+}
+fn f(x: tensor[c, h, w]) -> tensor[c, h, w] { conv(x, c, choose k in [1, 3]) * (choose s in [1, 2, 3]) }
+fn g(x: tensor[c, h, w]) -> tensor[c, h, w] { conv(x, c, choose k in [1, 3, 5]) }
+";
+
+#[test]
+fn deeparchitects_combinators_have_their_sizes() {
+    let folder = Folder::new("combinators");
+    for (names, said, size) in COMBINATORS {
+        let text = format!(
+            "{BASIC}fn network(x: tensor[4, 8, 8]) -> tensor {{ {said} }}\nsearch network {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n"
+        );
+        let file = folder.write("network.merge", &text);
+        let request = Request { file, ..Request::default() };
+        let open = match merge_driver::space::open(&request, Checks::Tried).unwrap() {
+            Ok(open) => open,
+            Err(analysis) => panic!("{names:?}: {:?}", analysis.diagnostics),
+        };
+        assert_eq!(open.count_text(), size.to_string(), "{names:?}\n{}", open.describe());
+        assert!(open.notes.is_empty());
+    }
+    // The table has these and no others, but for what is no combinator of spaces.
+    let page = std::fs::read_to_string(root().join("docs/spaces.md")).unwrap();
+    let table = page.split("| DeepArchitect | here |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let first = table.lines().skip(2).filter_map(|line| line.split('|').nth(1));
+    let named: Vec<&str> =
+        first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| *n != "ChoiceBisection").collect();
+    let tested: Vec<&str> = COMBINATORS.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
+    assert!(named.iter().all(|n| tested.contains(n)), "{named:?}");
+    assert!(tested.iter().all(|n| named.contains(n)), "{named:?}");
+}
