@@ -109,14 +109,16 @@ impl Set {
 /// Every candidate is there.
 const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0 };
 
+/// A place, and which decisions meet there, with which domains.
+type Key = (u64, Vec<(Rc<str>, u64)>);
+
 /// All sets that were found so far.
 #[derive(Default)]
 struct Cover {
     sets: Vec<Set>,
     /// The sets at each place.
     at: HashMap<u64, Vec<usize>>,
-    /// Which decisions, with which domains, at which place.
-    known: HashMap<(u64, Vec<(Rc<str>, u64)>), usize>,
+    known: HashMap<Key, usize>,
     names: HashMap<String, Rc<str>>,
     /// What is left to the candidates, as sentences.
     large: Vec<String>,
@@ -220,7 +222,7 @@ impl Cover {
             names.entry(id.clone()).or_insert_with(|| id.as_str().into()).clone()
         };
         let ids: Vec<Rc<str>> = decisions.iter().map(|d| name(&mut self.names, d)).collect();
-        let key = (mention.place, ids.iter().cloned().zip(decisions.iter().map(|d| pass.fingerprint(*d))).collect());
+        let key: Key = (mention.place, ids.iter().cloned().zip(decisions.iter().map(|d| pass.fingerprint(*d))).collect());
         // What the decisions wait for, and what leads to the place.
         let waits_for = decisions.iter().flat_map(|d| &pass.exploration.depends[*d as usize]);
         let needed: BTreeSet<u32> = mention.reached_by.iter().chain(waits_for).copied().collect();
