@@ -5,7 +5,7 @@
 use merge_driver::Request;
 use merge_ir::tir::{Layer, Op};
 use merge_runtime::{Options, progress::Silent};
-use merge_tests::{Folder, forward, interpret_output, mergec, read_tensors, root};
+use merge_tests::{Folder, forward, interpret_output, mergec, read_tensors, root, write_encoders, write_stand_ins};
 use serde_json::{Map, Value, json};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -166,6 +166,41 @@ fn onnx_of_the_example_spaces_computes_what_the_interpreter_does() {
     let check = root().join("compiler/package/tests/check.py");
     let text = said(Command::new(python).arg(check).arg(root().join("docs/schemas")).args(&folders));
     assert_eq!(text.matches("checked ").count(), folders.len(), "{text}");
+}
+
+#[test]
+fn adapters_have_their_graph_beside_them() {
+    let Some(python) = python() else { return };
+    let folder = Folder::new("candidate-adapters");
+    write_stand_ins(folder.path());
+    write_encoders(folder.path());
+    let mut folders = Vec::new();
+    for recipe in std::fs::read_dir(root().join("examples/spaces")).unwrap().map(|e| e.unwrap().path()) {
+        let text = std::fs::read_to_string(&recipe).unwrap();
+        if !text.lines().any(|l| l.starts_with("save ") && l.contains(" as adapter")) {
+            continue;
+        }
+        let file = folder.write(&recipe.file_name().unwrap().to_string_lossy(), &text);
+        let analysis = merge_driver::analyse(&Request { file, ..Request::default() }).unwrap();
+        assert!(!analysis.has_errors(), "{}: {:?}", recipe.display(), analysis.diagnostics);
+        merge_driver::run(&analysis, &Options::default(), &Silent)
+            .unwrap_or_else(|e| panic!("{}: {}", recipe.display(), e.message));
+        let outputs = analysis.elaborated.graph.outputs.iter().filter(|o| o.trained.is_some());
+        folders.extend(outputs.map(|o| PathBuf::from(&o.path)));
+    }
+    assert!(folders.len() >= 4, "{folders:?}");
+    for made in &folders {
+        let manifest = parsed(&made.join("trainable.json"));
+        for tensor in manifest["tensors"].as_array().unwrap() {
+            let Some(file) = tensor["file"].as_str() else { continue };
+            let starts = read_tensors(&made.join(file));
+            let shape: Vec<usize> = tensor["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+            assert_eq!(starts[tensor["name"].as_str().unwrap()].shape, shape, "{}", made.display());
+        }
+    }
+    let check = root().join("compiler/package/tests/check.py");
+    let text = said(Command::new(python).arg(check).arg(root().join("docs/schemas")).args(&folders));
+    assert_eq!(text.matches("valid ").count(), folders.len(), "{text}");
 }
 
 /// Random inputs of a network and what the interpreter makes of them, as `check.py` reads it.
