@@ -61,6 +61,12 @@ fn arms_depend_on_decisions_outside_of_them() {
     };
     // One without the arm for each `a`, and in the arm as many as the domain has: 2, 2 and 3.
     assert_eq!(size("let all = if a < 3 { [1, 2] } else { [1, 2, 3] }\n choose b in all\n b * x"), "10");
+    // Whichever list was seen first, every candidate is found by its answers.
+    let open = opened(&folder.join("recipe.merge"));
+    for candidate in open.sample(30, 1, true) {
+        let choices: Vec<(String, String)> = open.to_choices(&candidate).iter().map(|(k, v)| (k.clone(), text(v))).collect();
+        assert_eq!(open.candidate(&choices).as_ref(), Ok(&candidate), "{choices:?}");
+    }
     assert_eq!(size("choose b in [1, 2]\n let n = a requires a != b\n n * x"), (3 + 1 + 1 + 2).to_string());
     assert_eq!(
         size("choose deep { one => x\n two => { choose b in [1, 2, 3]\n let n = b requires b <= a\n n * x } }"),

@@ -67,11 +67,22 @@ impl<'f> Passes<'f> {
         Some(all.fold((first, first), |(low, high), n| (low.min(n), high.max(n))))
     }
 
-    /// The domain of each decision, as it was first seen.
+    /// The domain of each decision, as it was first seen; where it depends on other decisions and a longer list starts with the same
+    /// members, the longest.
     pub fn domains(&self) -> BTreeMap<String, Domain> {
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<String, Domain> = BTreeMap::new();
         for decision in self.done.iter().flat_map(|p| &p.decisions) {
-            found.entry(decision.id.clone()).or_insert_with(|| decision.domain.clone());
+            match (found.get(&decision.id), &decision.domain) {
+                (None, domain) => {
+                    found.insert(decision.id.clone(), domain.clone());
+                }
+                (Some(Domain::Members { labels: known, .. }), Domain::Members { labels, .. })
+                    if labels.len() > known.len() && labels.starts_with(known) =>
+                {
+                    found.insert(decision.id.clone(), decision.domain.clone());
+                }
+                _ => {}
+            }
         }
         found
     }
