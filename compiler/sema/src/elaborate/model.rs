@@ -25,7 +25,7 @@ pub struct Model {
     pub origin: Option<u32>,
     /// On which decisions its names and shapes depend, once that is known.
     pub(super) structure: Cell<Option<Taint>>,
-    /// The modules that the rules of its own literal replace.
+    /// The modules that the rules of its own literal replace, or once they are asked for, those of the models it is made of.
     pub(super) replaced: OnceCell<Rc<[Replaced]>>,
     names: OnceCell<Result<Rc<[NameId]>, Reported>>,
     partial: OnceCell<bool>,

@@ -85,7 +85,8 @@ impl Model {
             return Err(cx.report(d));
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all.into())
+        // Kept, for a model may be met on many ways: in `d + d` on two, and on 2^60 after sixty turns of it.
+        Ok(self.replaced.get_or_init(|| all.into()).clone())
     }
 }
 
