@@ -130,7 +130,8 @@ fn start_values_are_taken_from_a_folder_where_path_and_shape_agree() {
 fn onnx_of_the_example_spaces_computes_what_the_interpreter_does() {
     let Some(python) = python() else { return };
     let folder = Folder::new("candidate-onnx");
-    let cases: [(&str, &str, &[(&str, &str)]); 4] = [
+    type Choices = &'static [(&'static str, &'static str)];
+    let cases: [(&str, &str, Choices); 4] = [
         ("spaces", "convnet", &[]),
         ("spaces", "flexibert", &[("flexibert.depth", "2")]),
         ("networks", "digits", &[("digits._rate", "0.01")]),
