@@ -4,6 +4,7 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::model::Model;
 use super::names::NameId;
+use crate::codes::models::CANNOT_SAVE;
 use crate::codes::types as codes;
 use crate::degree::Degree;
 use crate::hir::{Expr, ExprKind};
@@ -39,6 +40,9 @@ impl<'p> Cx<'p> {
             self.misused(span);
             return Value::Poison;
         }
+        if models.iter().any(|(model, at)| self.replaces_modules(model, *at)) {
+            return Value::Poison;
+        }
         let origin = self.origin_of(&models);
         let union = Model::new(super::model::What::Lift(lift, Rc::from([])), origin);
         let Ok(names) = union.names(self) else { return Value::Poison };
@@ -67,6 +71,18 @@ impl<'p> Cx<'p> {
             Diagnostic::new(codes::WHOLE_MISUSED, "`whole` stands before a call that is given models", span, "")
                 .help("`whole ties(base, [math, code])` measures the model, `ties(base, [math, code])` each tensor"),
         );
+    }
+
+    /// Whether a model has modules that are replaced, which no vector of entries can hold; that is reported.
+    fn replaces_modules(&mut self, model: &Model, at: Span) -> bool {
+        let Ok(replaced) = model.replaced(self, at) else { return true };
+        let Some(module) = replaced.first() else { return false };
+        let message = format!("`whole` sees the entries of a model, and the module `{}` is an expression", module.name);
+        let d = Diagnostic::new(CANNOT_SAVE, message, at, "")
+            .label(module.span, "replaced here")
+            .help("apply the function to the weights first, and replace modules in a `from` around the result");
+        self.report(d);
+        true
     }
 
     fn layout(&mut self, names: Rc<[NameId]>, models: &[(Rc<Model>, Span)], origin: Option<u32>) -> Result<Layout, Reported> {
