@@ -165,6 +165,19 @@ fn a_search_tries_candidates_and_compiles_a_structure_once() {
 }
 
 #[test]
+fn the_range_of_parameters_of_a_small_space_is_that_of_all_candidates() {
+    let folder = Folder::new("spaces");
+    let text = "fn net(x: tensor[4]) -> tensor[2] {\n    choose width in [3, 8, 5]\n    choose deep in [false, true]\n    \
+        new first[4, width] = kaiming()\n    let h = relu(x @ first)\n    \
+        let y = if deep { new inner[width, width] = kaiming()  relu(h @ inner) } else { h }\n    new last[width, 2] = kaiming()\n    y @ last\n}\n\
+        search net { evaluate: command(\"true {model}\"), maximize: \"x\" }\n";
+    let file = folder.write("net.merge", text);
+    // 4 w + 2 w, and w w more: the largest differs from every other candidate in two decisions.
+    let said = opened(&file).describe();
+    assert!(said.ends_with("\n18 to 112 parameters\n"), "{said}");
+}
+
+#[test]
 fn programs_25_and_26_of_the_design_are_counted() {
     let size = |name: &str| opened(&root().join("tests/programs").join(name)).count_text();
     // Of program 25 the dropouts are untied: 3^n for n copies.

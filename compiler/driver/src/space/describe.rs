@@ -37,7 +37,11 @@ impl OpenRecipe {
             self.size_text()
         );
         if let Some((low, high)) = self.parameters {
-            let _ = writeln!(text, "{low} to {high} parameters among the {} candidates that were looked at", self.passes);
+            let among = match self.priced {
+                true => String::new(),
+                false => format!(" among the {} candidates that were looked at", self.passes),
+            };
+            let _ = writeln!(text, "{low} to {high} parameters{among}");
         }
         text
     }

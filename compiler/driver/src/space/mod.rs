@@ -46,6 +46,9 @@ pub(crate) const MOST_COMBINATIONS: u128 = 10_000;
 /// More elaborations than this are not spent on one space.
 const MOST_PASSES: usize = 12_000;
 
+/// Of spaces with no more candidates, the range of costs is that of all candidates.
+const MOST_PRICED: u64 = 256;
+
 /// A recipe with what it leaves open.
 pub struct OpenRecipe {
     pub(crate) front: Front,
@@ -62,6 +65,8 @@ pub struct OpenRecipe {
     pub passes: usize,
     /// The fewest and the most parameters among the networks that were looked at.
     pub parameters: Option<(u64, u64)>,
+    /// Whether those are all there are.
+    pub priced: bool,
     /// What is wrong with some candidates.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -122,8 +127,16 @@ pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRec
         notes.extend(checks::cover(&mut passes, &space));
     }
     let diagnostics = checks::faults(&mut passes);
-    let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
-    Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, diagnostics }))
+    let (domains, looked_at) = (passes.domains(), passes.count());
+    let priced = passes.parameters().is_some() && *space.count() <= MOST_PRICED.into();
+    if priced {
+        for number in 0..MOST_PRICED {
+            let Some(candidate) = space.unrank(&number.into()) else { break };
+            passes.get(&convert::answers(&space, &candidate, &domains));
+        }
+    }
+    let (parameters, passes) = (passes.parameters(), looked_at);
+    Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, priced, diagnostics }))
 }
 
 impl OpenRecipe {
