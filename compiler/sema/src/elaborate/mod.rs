@@ -6,7 +6,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `context` | state, diagnostics, nodes |
+//! | `context`, `nodes` | state, diagnostics; how tensors are made |
 //! | `expressions` | the walk over expressions and blocks |
 //! | `operators`, `index` | arithmetic with its degrees; indexing |
 //! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
@@ -42,6 +42,7 @@ mod model;
 mod modules;
 mod names;
 mod network;
+mod nodes;
 mod operators;
 mod require;
 mod restack;

@@ -20,8 +20,9 @@ pub(super) use parameters::Known;
 pub(crate) use parameters::NewParameter;
 pub(super) use starts::Starting;
 
-use super::context::{Cx, LARGEST};
+use super::context::Cx;
 use super::expressions::Frame;
+use super::nodes::LARGEST;
 use crate::codes::primitives::BAD_SHAPE;
 use crate::codes::spaces::BAD_SEARCH;
 use crate::degree::Degree;
