@@ -173,7 +173,9 @@ fn the_range_of_parameters_of_a_small_space_is_that_of_all_candidates() {
         search net { evaluate: command(\"true {model}\"), maximize: \"x\" }\n";
     let file = folder.write("net.merge", text);
     // 4 w + 2 w, and w w more: the largest differs from every other candidate in two decisions.
-    let said = opened(&file).describe();
+    let mut open = opened(&file);
+    open.price();
+    let said = open.describe();
     assert!(said.ends_with("\n18 to 112 parameters\n"), "{said}");
 }
 

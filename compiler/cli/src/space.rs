@@ -17,7 +17,7 @@ pub enum Show {
 
 /// Prints a space, or candidates of it.
 pub fn space(request: Result<Request, Error>, show: &Show) -> Result<u8, Error> {
-    let open = match merge_driver::space::open(&request?, Checks::Left)? {
+    let mut open = match merge_driver::space::open(&request?, Checks::Left)? {
         Ok(open) => open,
         Err(analysis) => {
             render::human(&analysis.diagnostics, &analysis.sources);
@@ -27,7 +27,10 @@ pub fn space(request: Result<Request, Error>, show: &Show) -> Result<u8, Error> 
     render::human(&open.diagnostics, open.sources());
     render::notes(&open.notes);
     match show {
-        Show::Tree => print!("{}", open.describe()),
+        Show::Tree => {
+            open.price();
+            print!("{}", open.describe());
+        }
         Show::Svg => print!("{}", open.svg()),
         Show::Sample { count, seed, uniform } => {
             for candidate in open.sample(*count, *seed, *uniform) {

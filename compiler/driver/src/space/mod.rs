@@ -65,7 +65,7 @@ pub struct OpenRecipe {
     pub passes: usize,
     /// The fewest and the most parameters among the networks that were looked at.
     pub parameters: Option<(u64, u64)>,
-    /// Whether those are all there are.
+    /// Whether those are all there are: [`OpenRecipe::price`] was asked.
     pub priced: bool,
     /// What is wrong with some candidates.
     pub diagnostics: Vec<Diagnostic>,
@@ -127,15 +127,8 @@ pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRec
         notes.extend(checks::cover(&mut passes, &space));
     }
     let diagnostics = checks::faults(&mut passes);
-    let (domains, looked_at) = (passes.domains(), passes.count());
-    let priced = passes.parameters().is_some() && *space.count() <= MOST_PRICED.into();
-    if priced {
-        for number in 0..MOST_PRICED {
-            let Some(candidate) = space.unrank(&number.into()) else { break };
-            passes.get(&convert::answers(&space, &candidate, &domains));
-        }
-    }
-    let (parameters, passes) = (passes.parameters(), looked_at);
+    let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
+    let priced = false;
     Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, priced, diagnostics }))
 }
 
@@ -158,6 +151,19 @@ impl OpenRecipe {
     /// A sentence: which decision does not fit, and why.
     pub fn candidate(&self, choices: &[(String, String)]) -> Result<Assignment, String> {
         convert::candidate(&self.space, &self.domains, choices)
+    }
+
+    /// Makes [`OpenRecipe::parameters`] the range of all candidates, where those are networks and few enough to look at each. Apart from
+    /// opening, since a search has no use for it.
+    pub fn price(&mut self) {
+        if self.parameters.is_none() || *self.space.count() > MOST_PRICED.into() {
+            return;
+        }
+        let candidates: Vec<Assignment> = (0..MOST_PRICED).map_while(|number| self.space.unrank(&number.into())).collect();
+        // What a condition excludes costs nothing.
+        let costs: Vec<u64> = candidates.iter().filter_map(|c| self.elaborate(c).ok().flatten()).collect();
+        self.parameters = costs.iter().min().copied().zip(costs.iter().max().copied());
+        self.priced = true;
     }
 
     /// Elaborates a candidate; gives the number of parameters, if it is a network.
