@@ -6,6 +6,7 @@
 mod checkpoints;
 mod library;
 mod recipes;
+pub mod shipped;
 
 pub use checkpoints::{
     Tensor, encode, read_model, read_tensors, values, write_adapter, write_backbone, write_checkpoint, write_encoders,
