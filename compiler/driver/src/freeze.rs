@@ -152,6 +152,7 @@ impl<'a> Freezer<'a> {
                 parts.push(format!("1{left}"));
                 format!("[{}]", parts.join(", "))
             }
+            Answer::Label(text) => text.clone(),
         }
     }
 

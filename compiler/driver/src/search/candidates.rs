@@ -48,6 +48,7 @@ impl Candidates<'_> {
                     let (_, free) = w.split_last().unwrap_or((&0.0, &[]));
                     found.extend(free.iter().enumerate().map(|(i, x)| (format!("{id}.{i}"), *x)));
                 }
+                (Answer::Label(text), _) => found.extend(text.parse().ok().map(|x| (id.clone(), x))),
                 (Answer::Member(i), Some(Domain::Members { labels, .. })) => {
                     // Only where the member is a number that stays an argument; others are no settings of the plan.
                     if let Some(x) = labels.get(*i).and_then(|l| l.parse().ok()) {

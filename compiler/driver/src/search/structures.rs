@@ -65,7 +65,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 fn key(answers: &BTreeMap<String, Answer>, arguments: &BTreeSet<String>) -> String {
     let shapes = |(id, answer): &(&String, &Answer)| match answer {
         Answer::Real(_) | Answer::Simplex(_) => false,
-        Answer::Member(_) => !arguments.contains(*id),
+        Answer::Member(_) | Answer::Label(_) => !arguments.contains(*id),
         Answer::Int(_) | Answer::Order(_) | Answer::Subset(_) => true,
     };
     format!("{:?}", answers.iter().filter(shapes).collect::<Vec<_>>())
@@ -195,7 +195,7 @@ impl<'a> Structures<'a> {
 
 /// Whether each member that is left out of a structure's key is a setting of its plan.
 fn has_arguments(plan: &Plan, answers: &BTreeMap<String, Answer>, arguments: &BTreeSet<String>) -> bool {
-    let left_out = |(id, a): &(&String, &Answer)| matches!(a, Answer::Member(_)) && arguments.contains(*id);
+    let left_out = |(id, a): &(&String, &Answer)| matches!(a, Answer::Member(_) | Answer::Label(_)) && arguments.contains(*id);
     answers.iter().filter(left_out).all(|(id, _)| plan.settings.iter().any(|s| s.name == *id))
 }
 

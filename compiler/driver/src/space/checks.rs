@@ -8,7 +8,7 @@
 //! condition excludes, or there is none such: what a set depends on and what its place depends on are complete.
 
 use super::complete::Completion;
-use super::passes::{Answered, Pass, Passes, values_of};
+use super::passes::{Answered, Pass, Passes};
 use merge_base::Diagnostic;
 use merge_search::Space;
 use merge_sema::space::{Answer, Mention};
@@ -44,12 +44,12 @@ impl Set {
     }
 
     /// The combinations that a candidate has. Of a decision that it lacks it has every value.
-    fn numbers(&self, answers: &HashMap<&str, &Answer>) -> Option<Vec<u64>> {
+    fn numbers(&self, answers: &HashMap<&str, Answer>) -> Option<Vec<u64>> {
         let (mut numbers, mut base) = (vec![0], 1);
         for (id, values) in self.ids.iter().zip(&self.values) {
             let places = match answers.get(&**id) {
                 Some(answer) => {
-                    let place = values.iter().position(|v| v == *answer)? as u64;
+                    let place = values.iter().position(|v| v == answer)? as u64;
                     place..place + 1
                 }
                 None => 0..values.len() as u64,
@@ -107,7 +107,7 @@ impl Set {
 }
 
 /// Every candidate is there.
-const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0 };
+const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0, covered: false };
 
 /// A place, and which decisions meet there, with which domains.
 type Key = (u64, Vec<(Rc<str>, u64)>);
@@ -197,7 +197,8 @@ impl Cover {
         if !pass.is_feasible() {
             return;
         }
-        let answers: HashMap<&str, &Answer> = pass.decisions.iter().map(|d| (d.id.as_str(), &d.answer)).collect();
+        let answers: HashMap<&str, Answer> =
+            (0u32..).zip(&pass.decisions).map(|(i, d)| (d.id.as_str(), pass.answer(i))).collect();
         let places: BTreeSet<u64> = pass.exploration.mentions.iter().map(|m| m.place).chain([NOWHERE.place]).collect();
         for index in places.iter().filter_map(|p| self.at.get(p)).flatten() {
             let set = &mut self.sets[*index];
@@ -226,7 +227,7 @@ impl Cover {
         // What the decisions wait for, and what leads to the place.
         let waits_for = decisions.iter().flat_map(|d| &pass.exploration.depends[*d as usize]);
         let needed: BTreeSet<u32> = mention.reached_by.iter().chain(waits_for).copied().collect();
-        let way = || needed.iter().map(|d| (of(d).id.clone(), of(d).answer.clone())).collect();
+        let way = || needed.iter().map(|d| (of(d).id.clone(), pass.answer(*d))).collect();
         if let Some(known) = self.known.get(&key) {
             let set = &mut self.sets[*known];
             let is_of_use = !needed.is_empty() && set.ways.len() < MOST_WAYS && !set.open.is_empty();
@@ -238,7 +239,7 @@ impl Cover {
             }
             return;
         }
-        let values: Vec<Vec<Answer>> = decisions.iter().map(|d| values_of(&of(d).domain)).collect();
+        let values: Vec<Vec<Answer>> = decisions.iter().map(|d| pass.values_of(*d)).collect();
         let open = (0..values.iter().map(|v| v.len() as u64).product()).collect();
         self.known.insert(key, self.sets.len());
         self.at.entry(mention.place).or_default().push(self.sets.len());

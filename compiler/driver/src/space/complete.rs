@@ -61,11 +61,17 @@ impl<'s> Completion<'s> {
         match domain {
             // Of the recipe's list the space may have a part.
             Searched::Members { labels, .. } => {
-                let text = self.domains.get(path)?.text(answer);
+                let text = match answer {
+                    Answer::Label(text) => text.clone(),
+                    other => self.domains.get(path)?.text(other),
+                };
                 let place = labels.iter().position(|l| *l == text);
                 Some(Value::Member(place.map_or(u64::MAX, |p| p as u64)))
             }
-            _ => Some(convert::value(answer)),
+            _ => {
+                let own = self.domains.get(path).filter(|_| matches!(answer, Answer::Label(_))).and_then(|d| d.settle(answer));
+                Some(convert::value(own.as_ref().unwrap_or(answer)))
+            }
         }
     }
 }

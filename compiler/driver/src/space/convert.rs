@@ -27,6 +27,8 @@ pub(super) fn value(answer: &Answer) -> Value {
         Answer::Order(p) => Value::Order(places(p)),
         Answer::Subset(p) => Value::Subset(places(p)),
         Answer::Simplex(w) => Value::Simplex(w.clone()),
+        // Which place it is, only a list can tell.
+        Answer::Label(_) => Value::Member(u64::MAX),
     }
 }
 
@@ -45,14 +47,7 @@ pub(super) fn answer(value: &Value) -> Answer {
 
 /// An answer as a file of choices has it: labels, numbers, lists of these.
 pub(super) fn to_json(domain: &Domain, answer: &Answer) -> Json {
-    let label = |labels: &[String], i: usize| {
-        let text = labels.get(i).cloned().unwrap_or_default();
-        // A number is written as one, where nothing is lost.
-        match serde_json::from_str::<Json>(&text) {
-            Ok(plain) if (plain.is_number() || plain.is_boolean()) && is_written(&plain, &text) => plain,
-            _ => Json::String(text),
-        }
-    };
+    let label = |labels: &[String], i: usize| plain(labels.get(i).cloned().unwrap_or_default());
     match (domain, answer) {
         (Domain::Members { labels, .. }, Answer::Member(i)) => label(labels, *i),
         (Domain::Order { labels }, Answer::Order(p)) | (Domain::Subset { labels, .. }, Answer::Subset(p)) => {
@@ -60,9 +55,23 @@ pub(super) fn to_json(domain: &Domain, answer: &Answer) -> Json {
         }
         (_, Answer::Int(i)) => json!(i),
         (_, Answer::Real(x)) => json!(x),
+        (_, Answer::Label(text)) => plain(text.clone()),
         (_, Answer::Simplex(w)) => json!(w),
         _ => Json::Null,
     }
+}
+
+/// A number is written as one, where nothing is lost.
+fn plain(text: String) -> Json {
+    match serde_json::from_str::<Json>(&text) {
+        Ok(plain) if (plain.is_number() || plain.is_boolean()) && is_written(&plain, &text) => plain,
+        _ => Json::String(text),
+    }
+}
+
+/// A label that JSON may have written as a number or a truth value.
+fn label_of(json: &Json) -> String {
+    json.as_str().map_or_else(|| json.to_string(), str::to_owned)
 }
 
 fn is_written(json: &Json, text: &str) -> bool {
@@ -75,9 +84,10 @@ pub(crate) fn answers(space: &Space, candidate: &Assignment, domains: &BTreeMap<
     let mut found = BTreeMap::new();
     for (path, value) in space.named(candidate) {
         let Some(own) = domains.get(path) else { continue };
-        let by_label = |json: &Json| own.parse(json.as_str().map_or_else(|| json.to_string(), str::to_owned).as_str());
         let answer = match (value, json.get(path)) {
-            (Value::Member(_), Some(label)) => by_label(label),
+            // In another candidate its place may be that of another value.
+            (Value::Member(_), Some(label)) if space.varies(path) => Some(Answer::Label(label_of(label))),
+            (Value::Member(_), Some(label)) => own.parse(&label_of(label)),
             _ => Some(answer(value)),
         };
         if let Some(answer) = answer {
@@ -101,12 +111,16 @@ pub(super) fn candidate(
         let path = normalised(decision.path);
         let Some(text) = given.get(&path) else { return any() };
         used.insert(path);
+        let by_label = || match decision.domain {
+            Searched::Members { .. } if space.varies(decision.path) => decision.domain.from_json(&plain((*text).to_owned())),
+            _ => None,
+        };
         let answer = domains.get(decision.path).and_then(|own| Some((own, own.parse(text)?)));
         let fits = answer.and_then(|(own, answer)| match decision.domain {
             Searched::Members { .. } => decision.domain.from_json(&json!(own.text(&answer))),
             _ => Some(value(&answer)).filter(|v| decision.domain.contains(v)),
         });
-        fits.unwrap_or_else(|| {
+        by_label().or(fits).unwrap_or_else(|| {
             fault.get_or_insert(format!("`{}` cannot be {text} here: it is {}", decision.path, decision.domain));
             any()
         })
@@ -121,7 +135,7 @@ pub(super) fn candidate(
         let told = |path: &str, text: &str| {
             let own = domains.get(path)?;
             let label = json.get(path)?;
-            Some(own.parse(text)? == own.parse(&label.as_str().map_or_else(|| label.to_string(), str::to_owned))?)
+            Some(own.parse(text)? == own.parse(&label_of(label))?)
         };
         let single = space.named(&made).any(|(path, _)| normalised(path) == id && told(path, text) == Some(true));
         if !used.contains(&id) && !single {

@@ -122,11 +122,13 @@ pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRec
         Some(Ok(space)) => space,
     };
     let counted = found.notes.is_empty();
+    let too_many = tree::too_many(&found);
     let mut notes = found.notes;
     if checks == Checks::Tried {
         notes.extend(checks::cover(&mut passes, &space));
     }
-    let diagnostics = checks::faults(&mut passes);
+    let mut diagnostics = checks::faults(&mut passes);
+    diagnostics.extend(too_many);
     let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
     let priced = false;
     Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, priced, diagnostics }))

@@ -67,19 +67,18 @@ impl<'f> Passes<'f> {
         Some(all.fold((first, first), |(low, high), n| (low.min(n), high.max(n))))
     }
 
-    /// The domain of each decision, as it was first seen; where it depends on other decisions and a longer list starts with the same
-    /// members, the longest.
+    /// The domain of each decision, as it was first seen; a list that depends on other decisions with the members that it has in any
+    /// candidate.
     pub fn domains(&self) -> BTreeMap<String, Domain> {
         let mut found: BTreeMap<String, Domain> = BTreeMap::new();
         for decision in self.done.iter().flat_map(|p| &p.decisions) {
-            match (found.get(&decision.id), &decision.domain) {
+            match (found.get_mut(&decision.id), &decision.domain) {
                 (None, domain) => {
                     found.insert(decision.id.clone(), domain.clone());
                 }
-                (Some(Domain::Members { labels: known, .. }), Domain::Members { labels, .. })
-                    if labels.len() > known.len() && labels.starts_with(known) =>
-                {
-                    found.insert(decision.id.clone(), decision.domain.clone());
+                (Some(Domain::Members { labels: known, .. }), Domain::Members { labels, .. }) if known != labels => {
+                    let new: Vec<String> = labels.iter().filter(|l| !known.contains(l)).cloned().collect();
+                    known.extend(new);
                 }
                 _ => {}
             }
@@ -106,6 +105,28 @@ impl Pass {
     pub fn combinations(&self, decisions: &[u32]) -> Option<u128> {
         let product = decisions.iter().try_fold(1u128, |n, d| n.checked_mul(self.values(*d)?))?;
         (product <= super::MOST_COMBINATIONS).then_some(product)
+    }
+
+    /// The answer of a decision. Where other decisions may change its list, by label: in another candidate a place may mean another
+    /// value.
+    pub fn answer(&self, decision: u32) -> Answer {
+        let d = &self.decisions[decision as usize];
+        self.by_label(decision, d.answer.clone())
+    }
+
+    /// The values of a finite domain, in their order, as [`Pass::answer`] has them.
+    pub fn values_of(&self, decision: u32) -> Vec<Answer> {
+        let values = values_of(&self.decisions[decision as usize].domain).into_iter();
+        values.map(|value| self.by_label(decision, value)).collect()
+    }
+
+    fn by_label(&self, decision: u32, answer: Answer) -> Answer {
+        let has_labels = matches!(answer, Answer::Member(_) | Answer::Order(_) | Answer::Subset(_));
+        let waits = self.exploration.depends.get(decision as usize).is_some_and(|d| !d.is_empty());
+        match has_labels && waits {
+            true => Answer::Label(self.decisions[decision as usize].domain.text(&answer)),
+            false => answer,
+        }
     }
 
     /// Whether something is wrong with the candidate.

@@ -7,7 +7,7 @@
 //! What a branch brings about may depend on decisions outside of it, of which nothing was known when those were sorted: then the two are
 //! linked, and all is sorted once more. Elaborations are kept, so that costs little.
 
-use super::passes::{Answered, Pass, Passes, values_of};
+use super::passes::{Answered, Pass, Passes};
 use merge_base::Span;
 use merge_sema::space::{Answer, Decision, Domain};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,13 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The decisions of all branches.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.tasks.iter().filter(|t| !t.excluded).flat_map(|t| &t.items).map(|item| match item {
+            Item::Free(d) | Item::Branch(d, _) => d,
+        })
+    }
+
     pub fn items(&self, task: usize) -> Option<&[Item]> {
         let task = &self.tasks[task];
         (!task.excluded).then_some(&task.items)
@@ -234,7 +241,7 @@ impl Found {
             // The first that waits for nothing and that something waits for.
             let first = group.iter().copied().find(|d| awaited.contains(d) && !waiting.contains(d));
             let decision = |d: u32| pass.decisions[d as usize].clone();
-            let values = |d: u32| values_of(&pass.decisions[d as usize].domain);
+            let values = |d: u32| pass.values_of(d);
             match first {
                 Some(first) => {
                     let about: BTreeSet<String> = group.iter().map(|d| id(*d).clone()).collect();

@@ -288,3 +288,48 @@ fn what_is_set_is_open_no_more() {
     assert_eq!(open.space.count().to_string(), (3 * 125).to_string());
     assert!(!open.describe().contains("method[0, mlp]  "), "{}", open.describe());
 }
+
+/// Candidates of a space, each elaborated: the value of every decision as the recipe met it.
+fn met(open: &mut OpenRecipe) -> Vec<BTreeMap<String, String>> {
+    let count = u64::try_from(open.space.count()).unwrap();
+    let all = (0..count).map(|rank| {
+        let candidate = open.space.unrank(&rank.into()).unwrap();
+        let elaborated = open.front.elaborate(&open.answers(&candidate), false);
+        let found: BTreeMap<_, _> = elaborated.decisions.iter().map(|d| (d.id.clone(), d.domain.text(&d.answer))).collect();
+        let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        let choices = open.to_choices(&candidate);
+        let told: BTreeMap<String, String> = choices.iter().map(|(k, v)| (k.clone(), text(v))).collect();
+        assert_eq!(found, told, "what the search says is not what the recipe does");
+        let set: Vec<(String, String)> = told.into_iter().collect();
+        assert_eq!(open.candidate(&set), Ok(candidate), "{set:?}");
+        found
+    });
+    all.collect()
+}
+
+#[test]
+fn a_list_that_other_decisions_change_is_answered_by_value() {
+    let recipe = "
+choose wide in [true, false]
+choose n in if wide { [1, 2, 3] } else { [3, 5] }
+choose w in if wide { [0.5, 0.25] } else { [1.0, 0.5] }
+save base * (w * n) / (w * n) to \"out\"";
+    let mut open = opened("lists", recipe);
+    assert_eq!(open.space.count().to_string(), "10");
+    assert!(open.space.varies("n") && open.space.varies("w") && !open.space.varies("wide"));
+    let all = met(&mut open);
+    assert_eq!(all.iter().filter(|c| c["n"] == "3").count(), 4);
+}
+
+#[test]
+fn orders_and_parts_of_lists_that_change_are_answered_by_value() {
+    let recipe = "
+choose wide in [true, false]
+choose picked in subset(if wide { [1, 2, 3] } else { [3, 4, 5] }, size: 1..=2)
+choose first in order(if wide { [1, 2] } else { [2, 3] })
+save base * (len(picked) + first[0] + picked[0]) / (len(picked) + first[0] + picked[0]) to \"out\"";
+    let mut open = opened("parts", recipe);
+    assert_eq!(open.space.count().to_string(), (2 * 6 * 2).to_string());
+    let all = met(&mut open);
+    assert!(all.iter().any(|c| c["picked"] == "[4, 5]") && all.iter().any(|c| c["first"] == "[3, 2]"));
+}

@@ -59,7 +59,7 @@ fn coordinates(space: &Space, assignment: &Assignment) -> Vec<f64> {
     let given = BySlot::new(space, assignment);
     let mut point = vec![];
     space.walk(&mut |decision| {
-        let value = given.get(decision).cloned().unwrap_or_else(|| decision.domain.middle());
+        let value = given.get(decision).unwrap_or_else(|| decision.domain.middle());
         if is_coordinate(decision) {
             point.extend(encode(decision.domain, &value));
         }
@@ -78,7 +78,7 @@ fn place(space: &Space, skeleton: &Assignment, point: &[f64]) -> Assignment {
             next += width(decision.domain);
             return decode(decision.domain, &point[start..next]);
         }
-        given.get(decision).cloned().unwrap_or_else(|| decision.domain.middle())
+        given.get(decision).unwrap_or_else(|| decision.domain.middle())
     })
 }
 
@@ -98,14 +98,14 @@ impl CmaEs {
         let values = BySlot::new(known.space, best);
         if rng.chance(0.5) {
             for _ in 0..20 {
-                let mutant = mutate(known.space, best, false, rng);
+                let mutant = BySlot::new(known.space, &mutate(known.space, best, false, rng));
                 let mut other = false;
                 let kept = known.space.walk(&mut |decision| {
-                    let new = mutant.get(decision.slot).filter(|value| decision.domain.contains(value));
+                    let new = mutant.get(decision);
                     let old = values.get(decision);
                     other |= !is_coordinate(decision) && new != old;
                     let from = if is_coordinate(decision) { old.or(new) } else { new };
-                    from.cloned().unwrap_or_else(|| decision.domain.middle())
+                    from.unwrap_or_else(|| decision.domain.middle())
                 });
                 if other {
                     return (kept, false);
@@ -113,7 +113,7 @@ impl CmaEs {
             }
         }
         let fresh = known.space.walk(&mut |decision| match values.get(decision) {
-            Some(value) if is_coordinate(decision) => value.clone(),
+            Some(value) if is_coordinate(decision) => value,
             _ => draw(decision.domain, rng),
         });
         (fresh, false)

@@ -17,7 +17,7 @@
 use crate::encode::draw;
 use crate::rng::Rng;
 use crate::searcher::{Known, Proposal, Searcher, Trial};
-use crate::space::{Assignment, Decision, Domain, Slot, Value};
+use crate::space::{Assignment, Domain, Slot, Value};
 use rustc_hash::FxHashMap;
 
 /// Times a real range is halved: 64 cells.
@@ -49,6 +49,8 @@ pub struct Mcts {
 #[derive(Clone, Debug, PartialEq)]
 struct Step {
     slot: Slot,
+    /// Which of the decision's lists, where it has several: they are different questions.
+    list: u32,
     /// The halvings before this one: 1, then a bit for each.
     history: u64,
     /// None: too many to list.
@@ -62,7 +64,7 @@ enum Taken {
     Value(Value),
 }
 
-type StepKey = (Slot, u64, u64);
+type StepKey = (Slot, u32, u64, u64);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Stats {
@@ -160,13 +162,13 @@ impl Mcts {
         let mut steps = vec![];
         let given = crate::vary::BySlot::new(known.space, assignment);
         known.space.walk(&mut |decision| {
-            let (slot, domain) = (decision.slot, decision.domain);
-            let value = given.get(decision).cloned().unwrap_or_else(|| domain.middle());
+            let (slot, domain, list) = (decision.slot, decision.domain, known.space.list_number(decision));
+            let value = given.get(decision).unwrap_or_else(|| domain.middle());
             match self.cells(domain) {
                 Some(cells) => {
                     let mut history = 1;
                     for half in bisection(cell(domain, &value, cells), cells) {
-                        steps.push(Step { slot, history, options: Some(2), taken: Taken::Option(half) });
+                        steps.push(Step { slot, list, history, options: Some(2), taken: Taken::Option(half) });
                         history = history * 2 + half;
                     }
                 }
@@ -176,7 +178,7 @@ impl Mcts {
                         Some(_) => Taken::Option(u64::try_from(domain.rank(&value)).expect("listed")),
                         None => Taken::Value(value.clone()),
                     };
-                    steps.push(Step { slot, history: 1, options, taken });
+                    steps.push(Step { slot, list, history: 1, options, taken });
                 }
             }
             value
@@ -187,16 +189,27 @@ impl Mcts {
     /// Descends by UCT and gives the candidate at the end. `noise`: the chance of a random move, for when the best is known.
     fn descend(&self, known: &Known, noise: f64, rng: &mut Rng) -> Assignment {
         let mut node = Some(0);
-        known.space.walk(&mut |decision| match self.cells(decision.domain) {
-            Some(cells) => self.halve(decision, cells, &mut node, noise, rng),
-            None => self.list(decision, &mut node, noise, rng),
+        known.space.walk(&mut |decision| {
+            let question = (decision.slot, known.space.list_number(decision));
+            match self.cells(decision.domain) {
+                Some(cells) => self.halve(decision.domain, question, cells, &mut node, noise, rng),
+                None => self.list(decision.domain, question, &mut node, noise, rng),
+            }
         })
     }
 
-    fn halve(&self, decision: &Decision, cells: u64, node: &mut Option<usize>, noise: f64, rng: &mut Rng) -> Value {
+    fn halve(
+        &self,
+        domain: &Domain,
+        question: (Slot, u32),
+        cells: u64,
+        node: &mut Option<usize>,
+        noise: f64,
+        rng: &mut Rng,
+    ) -> Value {
         let (mut low, mut high, mut history) = (0, cells, 1);
         while high - low > 1 {
-            let half = self.select(decision.slot, history, 2, *node, noise, rng);
+            let half = self.select(question, history, 2, *node, noise, rng);
             *node = node.and_then(|node| self.child(node, &Taken::Option(half)));
             history = history * 2 + half;
             let middle = low + (high - low) / 2;
@@ -206,14 +219,13 @@ impl Mcts {
                 low = middle;
             }
         }
-        let within = if decision.domain.small_count() == Some(cells) { 0.5 } else { rng.unit() };
-        decision.domain.at((low as f64 + within) / cells as f64).expect("an ordered domain is a line")
+        let within = if domain.small_count() == Some(cells) { 0.5 } else { rng.unit() };
+        domain.at((low as f64 + within) / cells as f64).expect("an ordered domain is a line")
     }
 
-    fn list(&self, decision: &Decision, node: &mut Option<usize>, noise: f64, rng: &mut Rng) -> Value {
-        let domain = decision.domain;
+    fn list(&self, domain: &Domain, question: (Slot, u32), node: &mut Option<usize>, noise: f64, rng: &mut Rng) -> Value {
         let Some(options) = listed(domain) else { return self.widen(domain, node, rng) };
-        let taken = self.select(decision.slot, 1, options, *node, noise, rng);
+        let taken = self.select(question, 1, options, *node, noise, rng);
         *node = node.and_then(|node| self.child(node, &Taken::Option(taken)));
         domain.unrank(taken.into())
     }
@@ -253,7 +265,15 @@ impl Mcts {
     }
 
     /// The option with the largest bound, the first ones tried in random order.
-    fn select(&self, slot: Slot, history: u64, options: u64, node: Option<usize>, noise: f64, rng: &mut Rng) -> u64 {
+    fn select(
+        &self,
+        (slot, list): (Slot, u32),
+        history: u64,
+        options: u64,
+        node: Option<usize>,
+        noise: f64,
+        rng: &mut Rng,
+    ) -> u64 {
         let mut open: Vec<u64> = (0..options)
             .filter(|option| {
                 let child = node.and_then(|node| self.child(node, &Taken::Option(*option)));
@@ -267,7 +287,7 @@ impl Mcts {
         if alone || rng.chance(noise) {
             return open[rng.below(open.len())];
         }
-        let stats = open.iter().map(|option| self.known_of((slot, history, *option), node, *option));
+        let stats = open.iter().map(|option| self.known_of((slot, list, history, *option), node, *option));
         let stats: Vec<(f64, f64)> = stats.collect();
         let bounds: Vec<f64> = match node {
             // No visit of this node: a draw of each mean, as far as it is known.
@@ -307,7 +327,7 @@ impl Mcts {
             if let Taken::Option(option) = step.taken
                 && self.bisect
             {
-                self.shared.entry((step.slot, step.history, option)).or_default().visits += 1.0;
+                self.shared.entry((step.slot, step.list, step.history, option)).or_default().visits += 1.0;
             }
             if !inside {
                 continue;
@@ -364,7 +384,7 @@ impl Mcts {
             if let Taken::Option(option) = step.taken
                 && self.bisect
             {
-                self.shared.entry((step.slot, step.history, option)).or_default().tell(score);
+                self.shared.entry((step.slot, step.list, step.history, option)).or_default().tell(score);
             }
             node = node.and_then(|node| self.child(node, &step.taken));
             if let Some(node) = node {

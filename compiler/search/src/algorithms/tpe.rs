@@ -7,7 +7,7 @@
 use crate::encode::{decode, draw, encode, width};
 use crate::rng::Rng;
 use crate::searcher::{Known, Proposal, Searcher, Trial};
-use crate::space::{Assignment, Decision, Domain, Slot, Value};
+use crate::space::{Assignment, Decision, Domain, Slot, Space, Value};
 use rustc_hash::FxHashMap;
 
 /// Values compared for a decision.
@@ -43,11 +43,11 @@ impl Tpe {
     }
 }
 
-/// The values of each decision among some trials.
-fn by_slot<'a>(trials: &[&'a Assignment]) -> FxHashMap<Slot, Vec<&'a Value>> {
-    let mut values: FxHashMap<Slot, Vec<&Value>> = FxHashMap::default();
-    for (slot, value) in trials.iter().flat_map(|trial| trial.entries()) {
-        values.entry(*slot).or_default().push(value);
+/// The values of each decision among some trials, common to all of its lists.
+fn by_slot(space: &Space, trials: &[&Assignment]) -> FxHashMap<Slot, Vec<Value>> {
+    let mut values: FxHashMap<Slot, Vec<Value>> = FxHashMap::default();
+    for (slot, value) in trials.iter().flat_map(|trial| space.common_entries(trial)) {
+        values.entry(slot).or_default().push(value);
     }
     values
 }
@@ -116,8 +116,7 @@ impl Kernels {
 }
 
 impl Density {
-    fn new(domain: &Domain, values: &[&Value]) -> Density {
-        let values: Vec<&&Value> = values.iter().filter(|value| domain.contains(value)).collect();
+    fn new(domain: &Domain, values: &[Value]) -> Density {
         if let Domain::Members { labels, ordered: false } = domain {
             let mut table = vec![1.0 / labels.len() as f64; labels.len()];
             for value in values {
@@ -158,11 +157,12 @@ impl Density {
     }
 }
 
-fn decide(decision: &Decision, good: Option<&Vec<&Value>>, others: Option<&Vec<&Value>>, rng: &mut Rng) -> Value {
+fn decide(space: &Space, decision: &Decision, good: Option<&Vec<Value>>, others: Option<&Vec<Value>>, rng: &mut Rng) -> Value {
     let domain = decision.domain;
     let Some(good) = good else { return draw(domain, rng) };
-    let l = Density::new(domain, good);
-    let g = Density::new(domain, others.map_or(&[], Vec::as_slice));
+    let own = |values: &Vec<Value>| values.iter().filter_map(|value| space.own(decision, value)).collect::<Vec<_>>();
+    let l = Density::new(domain, &own(good));
+    let g = Density::new(domain, &others.map(own).unwrap_or_default());
     let mut best: Option<(f64, Value)> = None;
     for _ in 0..DRAWS {
         let value = l.draw(domain, rng);
@@ -187,7 +187,7 @@ impl Searcher for Tpe {
             known.fresh(&mut rng, |rng| known.space.sample(rng))
         } else {
             let (good, others) = self.split();
-            let (good, others) = (by_slot(&good), by_slot(&others));
+            let (good, others) = (by_slot(known.space, &good), by_slot(known.space, &others));
             let mut tries = 0;
             known.fresh(&mut rng, |rng| {
                 // What l and g agree on is proposed again and again: decisions are then drawn at random, more with each try.
@@ -197,7 +197,7 @@ impl Searcher for Tpe {
                     if rng.chance(noise) {
                         return draw(decision.domain, rng);
                     }
-                    decide(decision, good.get(&decision.slot), others.get(&decision.slot), rng)
+                    decide(known.space, decision, good.get(&decision.slot), others.get(&decision.slot), rng)
                 })
             })
         };

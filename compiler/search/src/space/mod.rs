@@ -8,6 +8,7 @@
 pub mod count;
 pub mod domain;
 mod expand;
+mod lists;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod walk;
@@ -94,6 +95,8 @@ pub struct Space {
     /// By node: the number of candidates, reals counted as one.
     pub(crate) counts: Vec<num_bigint::BigUint>,
     by_path: FxHashMap<Arc<str>, Slot>,
+    /// By slot.
+    lists: Vec<Option<lists::Lists>>,
     hash: String,
 }
 
@@ -271,9 +274,11 @@ impl Space {
             root: expanded.root,
             paths: expanded.paths,
             domains: expanded.domains,
+            lists: vec![],
             counts: vec![],
             hash: String::new(),
         };
+        space.lists = lists::lists(&space.nodes, &space.domains, space.paths.len());
         space.counts = count::counts(&space);
         space.hash = space.digest();
         Ok(space)

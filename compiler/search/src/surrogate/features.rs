@@ -17,22 +17,23 @@ pub struct Features {
 enum Kind {
     /// One column: the position along an ordered domain.
     Line,
-    /// A column for each member, place or part.
+    /// A column for each member (of all lists of the decision), place or part.
     Each,
 }
 
 impl Features {
     pub fn new(space: &Space) -> Features {
         let (mut columns, mut width) = (vec![], 0);
-        for (_, domains) in space.decisions() {
-            let line = domains.iter().all(|domain| domain.is_ordered());
+        for (slot, (_, domains)) in space.decisions().into_iter().enumerate() {
+            let common = space.common_count(Slot(slot as u32));
+            let line = common.map_or_else(|| domains.iter().all(|domain| domain.is_ordered()), |(_, ordered)| ordered);
             let needs = domains.iter().map(|domain| match domain {
                 _ if line => 1,
                 Domain::Members { labels, .. } => labels.len(),
                 Domain::Order { n } | Domain::Subset { n, .. } | Domain::Simplex { n } => *n as usize,
                 Domain::Int { .. } | Domain::Real { .. } => 1,
             });
-            let needs = needs.max().unwrap_or(0);
+            let needs = common.filter(|_| !line).map(|(count, _)| count).max(needs.max()).unwrap_or(0);
             columns.push((width, if line { Kind::Line } else { Kind::Each }));
             width += needs;
         }
@@ -58,15 +59,18 @@ impl Features {
         let mut vector = vec![ABSENT; self.width];
         let given = crate::vary::BySlot::new(space, assignment);
         space.walk_all(&mut |decision| {
-            let value = given.get(decision).cloned().unwrap_or_else(|| decision.domain.middle());
+            let value = given.get(decision).unwrap_or_else(|| decision.domain.middle());
             let range = self.of(decision.slot);
             let columns = &mut vector[range];
             if self.is_line(decision.slot) {
-                columns[0] = decision.domain.position(&value).unwrap_or(0.5);
+                columns[0] = match (space.common_count(decision.slot), space.common(decision.slot, decision.domain, &value)) {
+                    (Some((count, _)), Value::Member(i)) => (i as f64 + 0.5) / count as f64,
+                    _ => decision.domain.position(&value).unwrap_or(0.5),
+                };
                 return value;
             }
             columns.fill(0.0);
-            match &value {
+            match &space.common(decision.slot, decision.domain, &value) {
                 Value::Member(i) => columns[*i as usize] = 1.0,
                 Value::Order(order) => {
                     for (place, item) in order.iter().enumerate() {

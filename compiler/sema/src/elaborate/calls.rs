@@ -111,6 +111,7 @@ impl<'p> Cx<'p> {
             .enumerate()
             .map(|(i, a)| {
                 let (value, taint) = self.apart_expr(&a.value, frame);
+                self.note_argument_trace(&a.value, frame);
                 if first_alone && i > 0 {
                     self.note_idle_argument(a.value.span, taint);
                 } else {
@@ -275,11 +276,15 @@ impl<'p> Cx<'p> {
             return Value::Poison;
         }
         let value = self.block(&f.body, frame);
+        let trace = self.trace_of_block(&f.body);
         let span = match &f.body.tail {
             Tail::Value(e) => e.span,
             _ => f.body.span,
         };
-        self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame)
+        let value = self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame);
+        self.uncover_type(&f.result);
+        self.trace_returned(trace);
+        value
     }
 }
 

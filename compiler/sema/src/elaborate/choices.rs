@@ -6,6 +6,7 @@
 use super::context::Cx;
 use super::domains::{Offer, Values};
 use super::expressions::Frame;
+use super::trace::Trace;
 use crate::codes::{models as codes, names};
 use crate::degree::{Degree, Frac};
 use crate::hir::{Choose, Domain as Written, Expr, ExprKind, StrPart, Tail};
@@ -44,6 +45,7 @@ impl<'p> Cx<'p> {
     }
 
     fn choose_checked(&mut self, c: &'p Choose, frame: &mut Frame) -> Result<Value, Reported> {
+        self.set_last_trace(Trace::Opaque);
         // What the key and the domain depend on.
         let mut own = Taint::NONE;
         let keys = match &c.per {
@@ -59,6 +61,7 @@ impl<'p> Cx<'p> {
             Written::In(domain) => {
                 let mut offer = Err(Reported);
                 let (_, taint) = self.apart(|cx| {
+                    cx.uncover();
                     offer = cx.offer(domain, frame);
                     Value::Bool(true)
                 });
@@ -80,12 +83,21 @@ impl<'p> Cx<'p> {
         let answer = self.decided[index].decision.answer.clone();
         if let (Written::Arms(arms), Answer::Member(i)) = (&c.domain, &answer) {
             let decides = self.watch.is_some() && arms.iter().any(|(_, _, e)| self.decides(e));
-            return Ok(self.under(taint, decides, (arms[*i].1, 0), |cx| cx.arm(&arms[*i], &c.name, &keys, frame)));
+            if own == Taint::NONE {
+                self.guard_arm(index, *i);
+            }
+            let value = self.under(taint, decides, (arms[*i].1, 0), |cx| cx.arm(&arms[*i], &c.name, &keys, frame));
+            match own == Taint::NONE {
+                true => self.trace_arm(index, &value),
+                false => self.set_last_trace(Trace::Opaque),
+            }
+            return Ok(value);
         }
         if let Some(value) = &self.decided[index].value {
             return Ok(value.clone());
         }
         let value = self.answered_value(&id, &offer, &answer, c.span)?;
+        self.trace_choice(index, &offer, own == Taint::NONE);
         if !self.decided[index].decision.structural {
             self.decided[index].value = Some(value.clone());
         }
@@ -181,10 +193,8 @@ impl<'p> Cx<'p> {
 
     /// What the command line, the search or the recipe says.
     fn answer_of(&mut self, c: &Choose, id: &str, domain: &Domain, default: Option<&Answer>) -> Result<Answer, Reported> {
-        if let Some(answer) = self.answers.assigned.get(id)
-            && domain.holds(answer)
-        {
-            return Ok(answer.clone());
+        if let Some(answer) = self.answers.assigned.get(id).and_then(|answer| domain.settle(answer)) {
+            return Ok(answer);
         }
         if let Some(text) = self.given.get(&normalised(id)).cloned() {
             self.used.insert(normalised(id));

@@ -15,9 +15,10 @@
 
 use super::context::Cx;
 use super::expressions::Frame;
+use super::trace::{Trace, Tracing};
 use crate::hir::walk::{Visit, walk_block, walk_expr};
 use crate::hir::{Block, Callee, Choose, Expr, ExprKind, FnId, LocalId};
-use crate::space::{Axes, Condition, Exploration, Mention, Taint, Taints};
+use crate::space::{Axes, Condition, Exploration, Mention, Taint, Taints, TermId};
 use crate::value::{Argument, TensorVal, Value};
 use merge_base::Span;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -42,9 +43,13 @@ pub(super) struct Watch {
     /// Of arguments, by where they stand, as they were evaluated last.
     arguments: FxHashMap<Span, Taint>,
     /// The branches, turns and calls around, as one number.
-    place: u64,
+    pub(super) place: u64,
+    /// What ints and truth values are in other candidates.
+    pub(super) tracing: Tracing,
     /// What was computed from, what decides whether that is reached, and where.
     mentions: FxHashSet<(Taint, Taint, u64)>,
+    /// Those of which claims do not say all.
+    uncovered: FxHashSet<(Taint, Taint, u64)>,
     /// What decides whether places are reached where something is decided.
     controls: FxHashSet<Taint>,
     /// Of lists that were made member by member: what the length depends on, and each member.
@@ -100,11 +105,17 @@ impl<'p> Cx<'p> {
     pub(super) fn apart(&mut self, body: impl FnOnce(&mut Cx<'p>) -> Value) -> (Value, Taint) {
         let Some(w) = &mut self.watch else { return (body(self), Taint::NONE) };
         let outer = (std::mem::take(&mut w.now), std::mem::take(&mut w.selected), std::mem::take(&mut w.gathered));
+        let scope = self.open_scope();
         let mut value = body(self);
+        let covered = self.close_scope(scope);
         let Some(w) = &mut self.watch else { return (value, Taint::NONE) };
         let (now, selected, gathered) = (w.now, w.selected, w.gathered);
         (w.now, w.selected, w.gathered) = outer;
-        w.mentions.insert((now, w.control, w.place));
+        let mention = (now, w.control, w.place);
+        w.mentions.insert(mention);
+        if !covered {
+            w.uncovered.insert(mention);
+        }
         let now = w.taints.union(now, gathered);
         if selected != Taint::NONE {
             select_shapes(&mut value, selected, &mut w.taints);
@@ -164,7 +175,9 @@ impl<'p> Cx<'p> {
         let outer = w.control;
         w.control = w.taints.union(outer, taint);
         self.note_control(taint, decides);
+        let guard = self.enter(taint);
         let result = self.at_place(at, turn, body);
+        self.leave(guard);
         if let Some(w) = &mut self.watch {
             w.control = outer;
         }
@@ -258,14 +271,20 @@ impl<'p> Cx<'p> {
     }
 
     /// Notes a condition of a `let`; whether it was taken care of. One that real numbers settle is tried for each candidate.
-    pub(super) fn watch_condition(&mut self, value: &Value, taint: Taint, span: Span) -> bool {
+    pub(super) fn watch_condition(
+        &mut self,
+        value: &Value,
+        taint: Taint,
+        span: Span,
+        (place, term): (u64, Option<TermId>),
+    ) -> bool {
         let text = self.text(span).split_whitespace().collect::<Vec<_>>().join(" ");
         let Some(w) = &mut self.watch else { return false };
         match value {
             Value::Bool(holds) => {
                 let all = w.taints.union(taint, w.control);
                 let depends = w.taints.members(all).to_vec();
-                w.conditions.push(Condition { span, text, holds: *holds, depends });
+                w.conditions.push(Condition { span, text, holds: *holds, depends, place, term });
                 true
             }
             other => matches!(other, Value::Tensor(_)),
@@ -348,24 +367,34 @@ impl<'p> Cx<'p> {
         let list = |t: &Taint| w.taints.members(*t).to_vec();
         let mut depends: Vec<Vec<u32>> = w.depends.iter().map(list).collect();
         depends.resize(self.decided.len(), Vec::new());
-        let mentions = maximal(&w.mentions, &w.taints);
+        let mentions = maximal(&w.mentions, &w.uncovered, &w.taints);
         let mut controls: Vec<Vec<u32>> = w.controls.iter().map(list).collect();
         controls.sort();
-        Some(Exploration { depends, controls, conditions: w.conditions, mentions })
+        let mut conditions = w.conditions;
+        let (claims, terms) = w.tracing.finish(&mut conditions);
+        Some(Exploration { depends, controls, conditions, mentions, claims, terms })
     }
 }
 
-/// The largest of the sets at each place: what is inside another is tried with it.
-fn maximal(mentions: &FxHashSet<(Taint, Taint, u64)>, taints: &Taints) -> Vec<Mention> {
-    let mut places: BTreeMap<(u64, &[u32]), Vec<&[u32]>> = BTreeMap::new();
-    for (decisions, reached_by, place) in mentions {
-        places.entry((*place, taints.members(*reached_by))).or_default().push(taints.members(*decisions));
+/// The largest of the sets at each place: what is inside another is tried with it, if that is tried: a covered one may not be.
+fn maximal(
+    mentions: &FxHashSet<(Taint, Taint, u64)>,
+    uncovered: &FxHashSet<(Taint, Taint, u64)>,
+    taints: &Taints,
+) -> Vec<Mention> {
+    let mut places: BTreeMap<(u64, &[u32]), Vec<(&[u32], bool)>> = BTreeMap::new();
+    for mention @ (decisions, reached_by, place) in mentions {
+        let covered = !uncovered.contains(mention);
+        places.entry((*place, taints.members(*reached_by))).or_default().push((taints.members(*decisions), covered));
     }
     let mut found = Vec::new();
     for ((place, reached_by), sets) in places {
-        let inside = |a: &[u32], b: &[u32]| a.len() < b.len() && a.iter().all(|d| b.binary_search(d).is_ok());
-        for decisions in sets.iter().filter(|a| !sets.iter().any(|b| inside(a, b))) {
-            found.push(Mention { decisions: decisions.to_vec(), reached_by: reached_by.to_vec(), place });
+        let inside = |a: &(&[u32], bool), b: &(&[u32], bool)| {
+            a.0.len() < b.0.len() && (a.1 || !b.1) && a.0.iter().all(|d| b.0.binary_search(d).is_ok())
+        };
+        for set in sets.iter().filter(|a| !sets.iter().any(|b| inside(a, b))) {
+            let (decisions, covered) = (set.0.to_vec(), set.1);
+            found.push(Mention { decisions, reached_by: reached_by.to_vec(), place, covered });
         }
     }
     found.sort();
@@ -419,5 +448,10 @@ impl Frame {
     /// What a variable depends on.
     pub(super) fn taint(&self, local: LocalId) -> Taint {
         self.taints.get(local.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// What is known of a variable in all candidates.
+    pub(super) fn trace(&self, local: LocalId) -> Trace {
+        self.traces.get(local.0 as usize).cloned().unwrap_or_default()
     }
 }

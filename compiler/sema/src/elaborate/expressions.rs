@@ -2,6 +2,7 @@
 
 use super::context::Cx;
 use super::model::{LiftOp, Model, What};
+use super::trace::Trace;
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
@@ -24,6 +25,8 @@ pub(super) struct Frame {
     pub locals: Vec<Value>,
     /// What each depends on.
     pub taints: Vec<Taint>,
+    /// What is known of each in all candidates.
+    pub traces: Vec<Trace>,
     /// Which locals are dims that are bound, by which argument and of which shape.
     pub dims: Vec<(LocalId, Span, Rc<[u64]>)>,
     /// What the axes depend on that each `..s` is bound to, while that is watched.
@@ -52,6 +55,7 @@ impl Frame {
         Frame {
             locals: vec![Value::Poison; locals],
             taints,
+            traces: Vec::new(),
             dims: Vec::new(),
             rests: Vec::new(),
             affine: None,
@@ -83,6 +87,9 @@ impl<'p> Cx<'p> {
         }
         frame.locals[index] = value;
         frame.taints[index] = taint;
+        if self.watch.is_some() {
+            self.bind_trace(index, taint, frame);
+        }
     }
 
     /// Gives the variables of a binding their values; a tuple must have as many parts.
@@ -91,13 +98,15 @@ impl<'p> Cx<'p> {
             (Binding::Ignore(_), _) => {}
             (Binding::Local(local, _), value) => self.bind_local(*local, value, frame),
             (Binding::Tuple(parts, span), Value::Tuple(values)) => {
+                let traces = self.bound_parts();
                 if parts.len() != values.len() {
                     let message = format!("{} names for a tuple of {}", parts.len(), values.len());
                     self.error(codes::WRONG_KIND, message, *span, "");
                     parts.iter().for_each(|p| self.bind(p, Value::Poison, frame));
                     return;
                 }
-                for (part, value) in parts.iter().zip(values.iter()) {
+                for (i, (part, value)) in parts.iter().zip(values.iter()).enumerate() {
+                    self.trace_next(traces.as_ref().and_then(|t| t.get(i).cloned()).unwrap_or_default());
                     self.bind(part, value.clone(), frame);
                 }
             }
@@ -130,10 +139,12 @@ impl<'p> Cx<'p> {
         if let Some(ty) = &l.ty {
             let asker = name.as_deref().map_or("this `let`".to_string(), |n| format!("`{n}`"));
             value = self.check_against(ty, value, l.value.span, &asker, frame);
+            self.uncover_type(ty);
         }
         if let (Some(name), Value::Model(m)) = (&name, &value) {
             self.model_names.entry(Rc::as_ptr(m)).or_insert_with(|| (m.clone(), name.clone()));
         }
+        self.trace_next_of(&l.value, frame);
         self.binding(taint, |cx| cx.bind(&l.pattern, value, frame));
         if let Some(condition) = &l.requires {
             self.require_of_let(condition, frame);
@@ -145,10 +156,14 @@ impl<'p> Cx<'p> {
             Stmt::Let(l) => self.let_(l, frame),
             Stmt::Choose(c) => {
                 let (value, taint) = self.apart(|cx| cx.choose(c, frame));
+                self.trace_next_last();
                 self.binding(taint, |cx| cx.bind_local(c.local, value, frame));
             }
             Stmt::New { name, local, shape, value, span } => {
-                let (mut value, taint) = self.apart(|cx| cx.new_tensor(name, shape.as_deref(), value, *span, frame).into());
+                let (mut value, taint) = self.apart(|cx| {
+                    cx.uncover();
+                    cx.new_tensor(name, shape.as_deref(), value, *span, frame).into()
+                });
                 self.axes_of_new(shape.as_deref(), &mut value, frame);
                 self.binding(taint, |cx| cx.bind_local(*local, value, frame));
             }
@@ -245,6 +260,14 @@ impl<'p> Cx<'p> {
     }
 
     pub(super) fn expr(&mut self, e: &'p Expr, frame: &mut Frame) -> Value {
+        let value = self.expr_of(e, frame);
+        if self.watch.is_some() {
+            self.trace(e, &value, frame);
+        }
+        value
+    }
+
+    fn expr_of(&mut self, e: &'p Expr, frame: &mut Frame) -> Value {
         let span = e.span;
         match &e.kind {
             ExprKind::Int(i) => Value::Int(*i),
@@ -286,7 +309,8 @@ impl<'p> Cx<'p> {
                 Value::List(list)
             }
             ExprKind::Comprehension { value, clauses } => {
-                let (mut members, mut taints) = (Vec::new(), Vec::new());
+                let (mut members, mut taints, mut traces) = (Vec::new(), Vec::new(), Vec::new());
+                let outer = self.count_members(clauses);
                 let mut complete = false;
                 let decides = self.watch.is_some() && self.decides(value);
                 // By itself: what the length depends on.
@@ -295,6 +319,7 @@ impl<'p> Cx<'p> {
                         let (member, taint) = cx.apart_expr(value, frame);
                         members.push(member);
                         taints.push(taint);
+                        traces.push(cx.operand_trace(value, frame));
                     });
                     Value::Bool(complete)
                 });
@@ -306,6 +331,7 @@ impl<'p> Cx<'p> {
                 taints.iter().for_each(|t| self.gather(*t));
                 let members: Rc<[Value]> = members.into();
                 self.note_list(&members, length, taints);
+                self.trace_comprehension(outer, clauses, traces, frame);
                 if complete { Value::List(members) } else { Value::Poison }
             }
             ExprKind::Block(b) => self.block(b, frame),
@@ -318,17 +344,24 @@ impl<'p> Cx<'p> {
                 }
                 let decides = self.watch.is_some() && (self.block_decides(then) || self.decides(otherwise));
                 match self.decided(&value, condition.span) {
-                    Ok(true) => self.under(taint, decides, (then.span, 0), |cx| cx.block(then, frame)),
-                    Ok(false) => self.under(taint, decides, (otherwise.span, 1), |cx| cx.expr(otherwise, frame)),
+                    Ok(true) => {
+                        self.guard_by(condition, true, frame);
+                        self.under(taint, decides, (then.span, 0), |cx| cx.block(then, frame))
+                    }
+                    Ok(false) => {
+                        self.guard_by(condition, false, frame);
+                        self.under(taint, decides, (otherwise.span, 1), |cx| cx.expr(otherwise, frame))
+                    }
                     Err(_) => Value::Poison,
                 }
             }
             ExprKind::Fold { binding, start, item, list, until, body } => {
-                let start = self.apart_expr(start, frame);
-                self.fold(binding, start, item, list, until.as_deref(), body, frame)
+                let first = self.apart_expr(start, frame);
+                self.fold(binding, (start, first), item, list, until.as_deref(), body, frame)
             }
             ExprKind::Choose(c) => {
                 let (value, taint) = self.apart(|cx| cx.choose(c, frame));
+                self.trace_next_last();
                 self.binding(taint, |cx| cx.bind_local(c.local, value.clone(), frame));
                 match &value {
                     // What selects it stands in its axes.
@@ -349,7 +382,9 @@ impl<'p> Cx<'p> {
                     (BinaryOp::And, Value::Bool(false)) | (BinaryOp::Or, Value::Bool(true)) => return l,
                     _ => {}
                 }
+                let guard = self.enter_right(*op, left, frame);
                 let (r, of_right) = self.side(right, frame);
+                self.leave(guard);
                 let mut result = self.operator(*op, (&l, left.span), (&r, right.span), span);
                 self.axes_of_operator(*op, (&l, of_left), (&r, of_right), &mut result);
                 result
@@ -450,12 +485,14 @@ impl<'p> Cx<'p> {
             self.turns.push(turn as u32);
             self.keys.push(self.key_of(member, turn));
             let own = self.member_taint(&list, turn).unwrap_or(taint);
+            self.trace_next_member(&clause.list, turn, frame);
             self.binding(own, |cx| cx.bind(&clause.binding, member.clone(), frame));
             let mut reached = self.length_taint(&list).unwrap_or(taint);
             let goes = match &clause.condition {
                 None => true,
                 Some(c) => {
                     let (value, taint) = self.apart_expr(c, frame);
+                    self.count_member(clause, frame);
                     self.select_by(taint);
                     reached = self.union(reached, taint);
                     self.note_control(reached, decides);
@@ -466,6 +503,7 @@ impl<'p> Cx<'p> {
                 }
             };
             if goes {
+                self.guard_turn(&clause.list, turn, clause.condition.as_ref(), frame);
                 complete &= self.under(reached, decides, (clause.list.span, turn), |cx| {
                     cx.for_each(clauses, depth + 1, decides, frame, body)
                 });
@@ -504,15 +542,17 @@ impl<'p> Cx<'p> {
     fn fold(
         &mut self,
         binding: &'p Binding,
-        (start, mut taint): (Value, Taint),
+        (of_start, (start, mut taint)): (&'p Expr, (Value, Taint)),
         item: &'p Binding,
         list: &'p Expr,
         until: Option<&'p Expr>,
         body: &'p Block,
         frame: &mut Frame,
     ) -> Value {
+        let mut trace = self.operand_trace(of_start, frame);
         let (values, length) = self.apart_expr(list, frame);
         let Ok(members) = self.members(&values, list.span) else { return Value::Poison };
+        self.claim_length(list, LONGEST_FOLD, frame);
         if members.len() > LONGEST_FOLD {
             let message = format!("a fold has at most {LONGEST_FOLD} turns, and this has {}", members.len());
             self.error(codes::OUT_OF_RANGE, message, list.span, "");
@@ -527,7 +567,9 @@ impl<'p> Cx<'p> {
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
             self.keys.push(self.key_of(member, turn));
+            self.trace_next(trace.clone());
             self.binding(taint, |cx| cx.bind(binding, state.clone(), frame));
+            self.trace_next_member(list, turn, frame);
             self.binding(length, |cx| cx.bind(item, member.clone(), frame));
             let stop = until.map(|u| (self.apart_expr(u, frame), u.span));
             let mut reached = length;
@@ -541,12 +583,17 @@ impl<'p> Cx<'p> {
                 Some((Value::Bool(true), _)) => None,
                 None | Some((Value::Bool(false), _)) => {
                     let here = (body.span, turn);
+                    match until {
+                        None => self.guard_turn(list, turn, None, frame),
+                        Some(_) => self.guard_unknown(),
+                    }
                     let (next, of_turn) = self.apart(|cx| cx.under(reached, decides, here, |cx| cx.block(body, frame)));
                     // Where the axes tell, a state depends on the turn that gave it and no other.
                     taint = match &next {
                         Value::Tensor(t) if t.axes.is_some() => of_turn,
                         _ => self.union(taint, of_turn),
                     };
+                    trace = self.trace_of_block(body);
                     alike &= self.same_shape(&state, &next);
                     states.push((next.clone(), taint));
                     Some(next)
@@ -576,6 +623,9 @@ impl<'p> Cx<'p> {
             if state.is_poison() {
                 return Value::Poison;
             }
+        }
+        if self.watch.is_some() {
+            self.trace_fold((list, frame), until.is_some(), members.len(), trace, &state);
         }
         if self.watches_axes() && self.axes_of_fold(&states, length, &mut state) {
             return state;

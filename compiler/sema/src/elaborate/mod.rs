@@ -51,6 +51,7 @@ mod save;
 mod save_adapter;
 mod scalars;
 mod stand_ins;
+mod trace;
 mod types;
 mod whole;
 

@@ -46,7 +46,8 @@ impl<'p> Cx<'p> {
             return;
         }
         let (value, taint) = self.apart_expr(condition, frame);
-        if !self.watch_condition(&value, taint, condition.span) && !value.is_poison() {
+        let term = self.condition_term(condition, frame);
+        if !self.watch_condition(&value, taint, condition.span, term) && !value.is_poison() {
             self.require(condition, "this `let`", frame);
         }
     }
@@ -58,6 +59,7 @@ impl<'p> Cx<'p> {
             return self.require(left, of, frame) && self.require(right, of, frame);
         }
         let value = self.expr(condition, frame);
+        self.claim_condition(condition, &value, frame);
         let text = self.text(condition.span).split_whitespace().collect::<Vec<_>>().join(" ");
         let message = format!("{of} requires {text}");
         let holds = match &value {

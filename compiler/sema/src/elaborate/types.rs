@@ -35,22 +35,24 @@ impl<'p> Cx<'p> {
         let mut fault = Ok(());
         let mut given = Vec::new();
         for (param, arg) in f.params.iter().zip(args) {
-            let (arg, taint) = match (arg, &param.default) {
+            let (arg, taint, trace) = match (arg, &param.default) {
                 (Some(a), _) => {
-                    let taint = self.argument_taint(a.span);
-                    (a, taint)
+                    let (taint, trace) = (self.argument_taint(a.span), self.argument_trace(a.span));
+                    (a, taint, trace)
                 }
                 (None, Some(default)) => {
                     let caller = std::mem::replace(&mut self.calls, site.cloned());
                     let (value, taint) = self.apart_expr(default, frame);
                     self.calls = caller;
-                    (Argument { value, span, parts: Rc::from([]) }, taint)
+                    let trace = self.operand_trace(default, frame);
+                    (Argument { value, span, parts: Rc::from([]) }, taint, trace)
                 }
                 (None, None) => continue,
             };
             let asker = format!("`{}` of `{}`", param.name, f.name);
             match self.binding(taint, |cx| cx.conform(&param.ty, &arg, arg.span, &asker, frame, &mut equations)) {
                 Ok(value) => {
+                    self.trace_next(trace);
                     self.binding(taint, |cx| cx.bind_local(param.local, value.clone(), frame));
                     given.push((param, value, arg.span));
                 }

@@ -32,6 +32,7 @@ mod tests;
 pub use elementwise::select;
 pub use layers::KEEPS_SHAPE;
 pub use linear::matmul;
+pub use starts::STARTS;
 pub use support::{constant, describe};
 pub use table::{AXIS_WORDS, PRIMITIVES, PrimParam, Primitive, primitive};
 

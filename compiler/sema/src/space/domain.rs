@@ -33,6 +33,8 @@ pub enum Answer {
     /// Places, ascending.
     Subset(Vec<usize>),
     Simplex(Vec<f64>),
+    /// Any value, as `--set` writes it: of a list that other decisions change, where a place means this in one candidate and that in another.
+    Label(String),
 }
 
 /// How far the sum of a simplex may lie from 1: what six digits each leave over.
@@ -56,6 +58,7 @@ impl Domain {
             (Domain::Simplex { n }, Answer::Simplex(w)) => {
                 w.len() == *n && w.iter().all(|x| *x >= 0.0) && (w.iter().sum::<f64>() - 1.0).abs() <= SUM_TOLERANCE
             }
+            (_, Answer::Label(text)) => self.parse(text).is_some(),
             _ => false,
         }
     }
@@ -97,8 +100,17 @@ impl Domain {
             (Domain::Order { labels }, Answer::Order(p)) | (Domain::Subset { labels, .. }, Answer::Subset(p)) => list(labels, p),
             (_, Answer::Int(i)) => i.to_string(),
             (_, Answer::Real(x)) => x.to_string(),
+            (_, Answer::Label(text)) => text.clone(),
             (_, Answer::Simplex(w)) => format!("[{}]", w.iter().map(f64::to_string).collect::<Vec<_>>().join(", ")),
             _ => String::new(),
+        }
+    }
+
+    /// The answer by place, if it is one of the domain's.
+    pub fn settle(&self, answer: &Answer) -> Option<Answer> {
+        match answer {
+            Answer::Label(text) => self.parse(text),
+            other => self.holds(other).then(|| other.clone()),
         }
     }
 

@@ -10,9 +10,11 @@
 
 mod domain;
 mod taint;
+mod term;
 
 pub use domain::{Answer, Domain};
 pub use taint::{Axes, Taint, Taints};
+pub use term::{Function, Term, TermId, Terms};
 
 use merge_base::Span;
 
@@ -50,6 +52,10 @@ pub struct Exploration {
     pub conditions: Vec<Condition>,
     /// What a check may mention.
     pub mentions: Vec<Mention>,
+    /// What has to hold at covered places.
+    pub claims: Vec<Claim>,
+    /// What claims and conditions are made of, operands first. Decisions are those of this candidate, by number.
+    pub terms: Vec<Term>,
 }
 
 /// Decisions that something was computed from together at one place, by number, ascending.
@@ -61,6 +67,19 @@ pub struct Mention {
     /// The branches, turns and calls around. A candidate that mentions a place, with whatever decisions, shows the faults that its
     /// answers have there.
     pub place: u64,
+    /// Whether claims say of all that is done there where it fails.
+    pub covered: bool,
+}
+
+/// What has to hold somewhere, in every candidate, or it is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Tells the place from others, in all candidates. What different candidates claim of one place is the same, known of as many of them
+    /// as each can tell.
+    pub place: u64,
+    /// Not 0 where it holds.
+    pub term: TermId,
+    pub span: Span,
 }
 
 /// A `requires` of a `let`.
@@ -72,4 +91,8 @@ pub struct Condition {
     pub holds: bool,
     /// The decisions it depends on, by number.
     pub depends: Vec<u32>,
+    /// Tells the place from others, in all candidates.
+    pub place: u64,
+    /// What it is in every candidate, as far as this one can tell.
+    pub term: Option<TermId>,
 }
