@@ -209,7 +209,9 @@ def _(s):
     ours = s.ours("merging.ties_weighted", "ties_weighted(base, [math], [1], density: 0.01)", ("base", "math"))
     base = s.model("base")
     moved = [[int((out[k] != base[k]).sum()) for k in base if base[k].dim() == 1] for out in (ours, theirs)]
-    return set(moved[0]) == {0} and set(moved[1]) == {1}, "64 entries at density 0.01: none, in mergekit one"
+    least = s.ours("merging.ties_weighted", "ties_weighted(base, [math], [1], density: 0.01, least: 1)", ("base", "math"))
+    good = set(moved[0]) == {0} and set(moved[1]) == {1} and equal(least, theirs)
+    return good, "64 entries at density 0.01: none, in mergekit and with `least: 1` one"
 
 
 @row("outliers beside a large density")
@@ -225,14 +227,11 @@ def _(s):
     theirs = s.theirs("model_stock", ["math", "contrary"])
     names = ("base", "math", "contrary")
     ours = s.ours("merging.model_stock", "model_stock(base, [math, contrary])", names)
-    formula = s.ours(
-        "",
-        "lerp(base, mean([math, contrary]), 2 * cosine(math - base, contrary - base) / (1 + cosine(math - base, contrary - base)))",
-        names,
-    )
+    free = s.ours("merging.model_stock", "model_stock(base, [math, contrary], held: false)", names)
     base = s.model("base")
     away = max(float((theirs[k] - base[k]).abs().max()) for k in base)
-    return equal(ours, base) and equal(formula, theirs, 1e-2), f"opposed models: the base, in mergekit up to {away:.1g} off"
+    good = equal(ours, base) and equal(free, theirs, 1e-2)
+    return good, f"opposed models: the base, in mergekit and with `held: false` up to {away:.1g} off"
 
 
 @row("multislerp of opposed models")
@@ -261,7 +260,21 @@ def _(s):
         mean, energy = (x + y) / 2, (x.square().mean() * x + y.square().mean() * y) / (x.square().mean() + y.square().mean())
         plain &= bool(((theirs[k] - o[k]).double() - mean)[both].abs().max() < 1e-6)
         shares &= bool(((ours[k] - o[k]).double() - energy)[both].abs().max() < 1e-6)
-    return plain and shares, "equal shares in mergekit, shares by energy here"
+    alike = s.ours("task_vectors.sce", "sce(base, [timid, bold], least: 1e-6)", names)
+    return plain and shares and equal(alike, theirs), "equal shares in mergekit and with `least: 1e-6`, shares by energy here"
+
+
+@row("gradients outside the layers")
+def _(s):
+    theirs = s.theirs("slerp", ["math", "code"], "math", parameters="{t: [0.1, 0.7, 0.4]}")
+    ours = s.ours("merging.slerp", "slerp(math, code, t: 0.1)", ("math", "code"))
+    last = s.ours("merging.slerp", "slerp(math, code, t: 0.4)", ("math", "code"))
+    outside = [k for k in theirs if ".layers." not in k]
+    first, other = ({k: out[k] for k in outside} for out in (ours, last))
+    there = {k: theirs[k] for k in outside}
+    behind = any("norm" in k or "head" in k for k in outside)
+    good = behind and equal(first, there) and not equal(other, there, 1e-3)
+    return good, f"{', '.join(outside)}: t is the gradient's first value in mergekit"
 
 
 @row("fusion's threshold")

@@ -1,8 +1,8 @@
-//! The bytes of an output do not depend on threads, memory or shards.
+//! The bytes of an output do not depend on threads, memory or shards, and memory not on the number of models.
 
 use merge_abi::DType;
 use merge_runtime::Options;
-use merge_tests::{Folder, Random, Tensor, encode, read_model, run_text, values, write_checkpoint};
+use merge_tests::{Folder, Random, Tensor, analyse_text, encode, read_model, run_text, values, write_checkpoint};
 
 const METHODS: &[(&str, &str)] = &[
     ("mean", "mean([base, a, b])"),
@@ -13,7 +13,22 @@ const METHODS: &[(&str, &str)] = &[
     ("dare_ties", "dare_ties(base, [a, b], [0.6, 0.4], density: 0.4, seed: 3)"),
     ("breadcrumbs", "like base { _[] => base  _ => breadcrumbs(base, [a, b]) }"),
     ("stock_rows", "like base { _[] => base  _ => model_stock(base, [a, b], over: rows) }"),
+    ("della", "like base { _[] => base  _ => della(base, [a, b], [0.6, 0.4], density: 0.4, seed: 3, match_l1: true) }"),
+    ("karcher", "whole karcher([base, a, b], [1.0, 1.0, 1.0])"),
+    // Decompositions: thin, of few directions, full, polar; a system; an assignment.
+    ("tsv", "like base { \"x.0\" => tsv_m(base, [a, b])  _ => base }"),
+    ("few", "like base { \"x.0\" => base + low_rank(a - base, rank: 3)  _ => base }"),
+    ("opcm", "opcm(base, [a, b], linear: [\"x.0\", \"x.5\"])"),
+    ("regmean", "like base { \"x.0\"[o, i] => regmean([base, a], [transpose(a) @ a + eye(i), eye(i)])  _ => base }"),
+    ("rebasin", "mean([a, rebasin(a, b, [[(\"x.0\", 0)], [(\"x.0\", 1)]], sweeps: 2)])"),
 ];
+
+const USES: &str = "use std.merging.{slerp, ties, ties_paper, dare, dare_ties, breadcrumbs, model_stock}
+use std.task_vectors.della
+use std.geometry.karcher
+use std.subspaces.{tsv_m, opcm}
+use std.statistics.regmean
+use std.permutations.rebasin";
 
 fn inputs(folder: &Folder, dtype: DType) {
     for (seed, name) in ["base", "a", "b"].into_iter().enumerate() {
@@ -44,10 +59,9 @@ fn threads_memory_and_shards_do_not_reach_the_output() {
             for (threads, memory, shard) in
                 [(1, 1u64 << 30, ""), (2, 1 << 30, ""), (5, 6 << 20, "shard: 100KB"), (3, 64 << 20, "shard: 30KB")]
             {
-                let uses = "use std.merging.{slerp, ties, ties_paper, dare, dare_ties, breadcrumbs, model_stock}";
                 let settings = if shard.is_empty() { String::new() } else { format!(" {{ {shard} }}") };
                 let recipe = format!(
-                    "{uses}\nlet base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nsave {value} to \"out\"{settings}\n"
+                    "{USES}\nlet base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nsave {value} to \"out\"{settings}\n"
                 );
                 let options = Options { threads: Some(threads), memory, ..Options::default() };
                 run_text(&folder, &recipe, &options).unwrap_or_else(|e| panic!("{name}: {}", e.message));
@@ -58,4 +72,29 @@ fn threads_memory_and_shards_do_not_reach_the_output() {
             }
         }
     }
+}
+
+/// Bytes of the tensors that a merge holds whole, of so many models.
+fn held(folder: &Folder, value: &str, models: usize) -> u64 {
+    let names: Vec<&str> = ["a", "b"].into_iter().cycle().take(models).collect();
+    let value = value.replace("MODELS", &names.join(", "));
+    let recipe = format!(
+        "{USES}\nlet base = checkpoint(\"base\")\nlet a = checkpoint(\"a\")\nlet b = checkpoint(\"b\")\nlet _b = b\nsave {value} to \"out\"\n"
+    );
+    let analysis = analyse_text(folder, &recipe);
+    let compiled = analysis.compiled.as_ref().expect("a recipe that is fine");
+    merge_runtime::estimate(&compiled.plan, 1 << 30, Some(2)).expect("enough memory").temporaries
+}
+
+/// What works entry by entry or on statistics streams, and OPCM folds over its models with one merge as its state.
+#[test]
+fn what_is_held_does_not_grow_with_the_number_of_models() {
+    let folder = Folder::new("models");
+    inputs(&folder, DType::F32);
+    for method in ["ties(base, [MODELS])", "whole ties_paper(base, [MODELS])", "dare(base, [MODELS])", "model_stock(base, [MODELS])"] {
+        assert_eq!(held(&folder, method, 8), 0, "{method}");
+    }
+    let opcm = "opcm(base, [MODELS], linear: [\"x.0\", \"x.5\"])";
+    assert!(held(&folder, opcm, 5) > 0);
+    assert_eq!(held(&folder, opcm, 20), held(&folder, opcm, 5));
 }

@@ -92,6 +92,9 @@ golden! {
     ties_paper: "ties-paper", ELEMENTWISE, "merging.ties_paper", "save ties_paper(base, [a, b, c]) to \"out\"";
     ties_paper_whole: "ties-paper-whole", ELEMENTWISE, "merging.ties_paper",
         "save whole ties_paper(base, [a, b, c]) to \"out\"";
+    // 2148 of 10747 entries and one more.
+    ties_paper_extra: "ties-paper-whole", ELEMENTWISE, "merging.ties_paper",
+        "save whole ties_paper(base, [a, b, c], density: 0.19992, extra: 1) to \"out\"";
     breadcrumbs: "breadcrumbs", ELEMENTWISE, "merging.breadcrumbs",
         "save like base {\n _[] => base\n _ => breadcrumbs(base, [a, b, c])\n} to \"out\"";
     breadcrumbs_wide: "breadcrumbs-wide", ELEMENTWISE, "merging.breadcrumbs",

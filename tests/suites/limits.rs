@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 /// What the calls below take apart, and functions whose results stand in a tuple.
 const LETS: &str = "
 let (united, masks, scales) = emr(base, [a, b])
+let (pooled, pooled_masks, pooled_scales) = emr(base, [b, a], pooled: true)
 let taus = [(m - base)[\"{constant|matrix|none}\"] for m in [a, b]]
 let (first, second) = pela(a[\"matrix\"], rank: 6)
 let (down, up) = eora_factors(a[\"matrix\"], base[\"matrix\"], 0 * eye(8), rank: 2)
@@ -36,8 +37,10 @@ const CALLS: &[&str] = &[
     "geometric_median([a])",
     "emr_model(base, united, masks[0], scales[0])",
     "emr_model(base, united, masks[1], scales[1])",
+    "emr_model(base, pooled, pooled_masks[0], pooled_scales[0])",
     "base + tall_mask(base, a, b) * (a - base)",
     "consensus(base, [a, b])",
+    "consensus(base, [a, b], lambdas: [0.0, 1.0])",
     "sara(base, [a, b], [1.0, 1.0])",
     "hft(base, a, [[\"matrix\"]], [[\"vector\", \"one\"]], [\"none\", \"constant\"])",
     "greedy_soup([a, b], [false, true])",
@@ -65,12 +68,19 @@ const CALLS: &[&str] = &[
     "ties_paper(base, [a, b], density: 0.0)",
     "whole ties_paper(base, [a, b])",
     "base + elect([a - base, b - base], [0.0, 0.0])",
+    "base + trim(a - base, 0.0, extra: 1, least: 7)",
+    "base + trim(a - base, 1.0, extra: 1, keep_tied: true)",
+    "ties(base, [a, b], density: 0.5, keep_tied: true)",
+    "whole ties_paper(base, [a, b], density: 1.0, extra: 1)",
     "ties_weighted(base, [a, b], [0.0, 1.0])",
+    "ties_weighted(base, [a, b], [0.5, 1.0], density: 0.0, least: 1)",
     "base + drop_and_rescale(a - base, 0.001)",
     "dare(base, [a, b])",
     "dare_ties(base, [a, b], [1.0, 1.0])",
     "model_stock(base, [a, b])",
+    "model_stock(base, [a, b], held: false)",
     "fisher([base, base], [a - a, b - b], [0.5, 0.5])",
+    "fisher([base, base], [a - a, b - b], [0.5, 0.5], favour_first: false)",
     "fisher([a, b], [abs(a - base), abs(b - base)], [0.0, 1.0])",
     "base + signature(a, b, base)",
     "patch(base, [signature(a, base, b)], [0.0])",
@@ -98,12 +108,14 @@ const CALLS: &[&str] = &[
     "sce(base, [a, b])",
     "sce(base, [a, b], select: 0.0)",
     "sce(base, [a, b], select: 0.3)",
+    "sce(base, [a, b], select: 0.3, least: 1e-6, unselected: true)",
     "ram(base, [a, b])",
     "ram_plus(base, [a, b])",
     "ram_plus(base, [a])",
     "pcb(base, [a, b])",
     "pcb(base, [a], ratio: 0.0)",
     "pcb(base, [a, b], ratio: 1.0, q: 0.5)",
+    "pcb_pairs(base, [a, b], weights: [0.0, 1.3])",
     "whole pcb(base, [a, b])",
     "pcb_sum(base, [a, b])",
     "pcb_pairs(base, [a, b])",

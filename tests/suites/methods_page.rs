@@ -46,7 +46,7 @@ const METHODS: &[(&str, &str)] = &[
     ("Iso-C", "iso_c"), ("Iso-CTS", "iso_cts"), ("KnOTS", "knots"), ("Git Re-Basin", "rebasin"), ("ExPO", "expo"),
     ("geometric median", "geometric_median"), ("LoRA, rsLoRA", "lora"), ("DoRA", "dora"), ("LoHa", "loha"), ("LoKr", "lokr"),
     ("IA3", "ia3"), ("VeRA", "vera"), ("AdaLoRA", "adalora"), ("FLoRA", "flora"), ("Compacter", "compacter"),
-    ("files of adapters", "**Adapters by their format**"),
+    ("files of adapters", "**Adapters by their format**"), ("adapters, sums, ranks, extraction", "**Adapters as algebra**"),
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which algorithm, with which settings: what `using: mcts(seed: 7)` says.
 
-use crate::algorithms::{self, CmaEs, Evolution, Exhaustive, Halving, Mcts, Nsga2, Quasi, Random, Smbo, Tpe};
+use crate::algorithms::{self, CmaEs, Evolution, Exhaustive, Greedy, Halving, Mcts, Nsga2, Quasi, Random, Smbo, Tpe};
 use crate::searcher::Searcher;
 use crate::space::Space;
 use crate::surrogate::Features;
@@ -25,6 +25,7 @@ pub enum Algorithm {
     Smbo(SmboSettings),
     Tpe(TpeSettings),
     Evolution(EvolutionSettings),
+    Greedy(GreedySettings),
     CmaEs(CmaEsSettings),
     Halving(HalvingSettings),
     Hyperband(BudgetSettings),
@@ -76,6 +77,10 @@ settings! {
         /// The chance that a child has two parents.
         crossover: f64 = 0.3,
     }
+    GreedySettings {
+        /// How many values of a range are tried.
+        values: usize = 8,
+    }
     CmaEsSettings {
         /// The first step, as a part of each range.
         sigma: f64 = 1.0 / 6.0,
@@ -110,8 +115,21 @@ pub enum SurrogateName {
 }
 
 /// The names [`Algorithm::parse`] knows.
-pub const NAMES: &[&str] =
-    &["exhaustive", "random", "quasi", "mcts", "smbo", "tpe", "evolution", "cmaes", "halving", "hyperband", "asha", "nsga2"];
+pub const NAMES: &[&str] = &[
+    "exhaustive",
+    "random",
+    "quasi",
+    "mcts",
+    "smbo",
+    "tpe",
+    "evolution",
+    "greedy",
+    "cmaes",
+    "halving",
+    "hyperband",
+    "asha",
+    "nsga2",
+];
 
 impl Default for Algorithm {
     fn default() -> Algorithm {
@@ -140,6 +158,7 @@ impl Algorithm {
             Algorithm::Smbo(_) => "smbo",
             Algorithm::Tpe(_) => "tpe",
             Algorithm::Evolution(_) => "evolution",
+            Algorithm::Greedy(_) => "greedy",
             Algorithm::CmaEs(_) => "cmaes",
             Algorithm::Halving(_) => "halving",
             Algorithm::Hyperband(_) => "hyperband",
@@ -173,6 +192,7 @@ impl Algorithm {
                 demand(s.tournament >= 1 && s.tournament <= s.population, "tournament must be 1 to population")?;
                 demand((0.0..=1.0).contains(&s.crossover), "crossover is a probability")
             }
+            Algorithm::Greedy(s) => demand((2..=1 << 20).contains(&s.values), "values must be at least 2"),
             Algorithm::CmaEs(s) => {
                 demand(s.sigma > 0.0 && s.sigma <= 1.0, "sigma must be in 0 to 1, a part of each range")?;
                 demand(s.population.is_none_or(|p| (2..=1 << 20).contains(&p)), "population must be at least 2")
@@ -217,6 +237,7 @@ impl Algorithm {
             }
             Algorithm::Tpe(s) => Box::new(Tpe::new(s.startup, seed)),
             Algorithm::Evolution(s) => Box::new(Evolution::new(s.population, s.tournament, s.crossover, seed)),
+            Algorithm::Greedy(s) => Box::new(Greedy::new(s.values, seed)),
             Algorithm::CmaEs(s) => {
                 let coordinate = |d: &&crate::Domain| d.reals() > 0 || matches!(d, crate::Domain::Int { .. });
                 if !space.decisions().iter().any(|(_, domains)| domains.iter().any(coordinate)) {

@@ -3,6 +3,7 @@
 mod cmaes;
 mod evolution;
 mod exhaustive;
+mod greedy;
 mod halving;
 mod mcts;
 mod nsga2;
@@ -14,6 +15,7 @@ mod tpe;
 pub use cmaes::CmaEs;
 pub use evolution::Evolution;
 pub use exhaustive::Exhaustive;
+pub use greedy::Greedy;
 pub use halving::{Asha, Budgets, Halving};
 pub use mcts::Mcts;
 pub use nsga2::{Nsga2, dominates, fronts};

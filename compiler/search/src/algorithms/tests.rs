@@ -310,6 +310,36 @@ fn nsga2_covers_more_than_random_search() {
     assert!(found > random, "{found} against {random}");
 }
 
+/// Whether a model joins a soup is a decision; the first is always in it.
+#[test]
+fn greedy_search_is_the_greedy_soup_of_the_models_in_order() {
+    let mut b = SpaceBuilder::new();
+    let accept = |k: usize| format!("soup.accept[{k}]");
+    let all: Vec<_> = (0..4).map(|k| b.decide(accept(k), Domain::members(["true", "false"]), Some(Value::Member(1)))).collect();
+    let root = b.all(all);
+    let space = b.finish(root).unwrap();
+    let taken = |a: &Assignment| -> Vec<usize> {
+        a.entries().iter().enumerate().filter(|(_, (_, v))| *v == Value::Member(0)).map(|(k, _)| k).collect()
+    };
+    // The second model helps, the third changes nothing, the fourth helps beside the second only.
+    let score = |models: &[usize]| {
+        let has = |k: usize| f64::from(u8::from(models.contains(&k)));
+        0.5 - 0.1 * has(0) + 0.2 * has(1) + 0.1 * has(1) * has(3)
+    };
+    let mut engine = Engine::new(&space, &parse("greedy"), &goals(1), 3, 1).unwrap();
+    let mut tried = vec![];
+    for _ in 0..5 {
+        let Next::Try(job) = engine.next(&mut |_| Ok(())) else { panic!("a trial a model") };
+        let models = taken(&job.assignment);
+        engine.tell(job.number, Some(vec![score(&models)]));
+        tried.push(models);
+    }
+    assert_eq!(tried, [vec![], vec![0], vec![1], vec![1, 2], vec![1, 3]]);
+    // A second round asks about each again, beside those that were accepted after it.
+    let Next::Try(job) = engine.next(&mut |_| Ok(())) else { panic!("more candidates are left") };
+    assert_eq!(taken(&job.assignment), [0, 1, 3]);
+}
+
 /// Of this thread, so that other tests do not count.
 fn cpu_seconds() -> f64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -341,6 +371,7 @@ fn settings_are_checked() {
     assert!(wrong("tpee", json!({})).contains("no algorithm `tpee`"));
     assert!(wrong("tpe", json!({"sigma": 1})).contains("sigma"));
     assert!(wrong("cmaes", json!({"sigma": 0})).contains("sigma"));
+    assert!(wrong("greedy", json!({"values": 1})).contains("at least 2"));
     assert!(wrong("smbo", json!({"surrogate": "svm"})).contains("svm"));
     assert!(wrong("hyperband", json!({"min": 3, "max": 1})).contains("min <= max"));
     let refused = |name: &str, space: &Space, count: usize| {
