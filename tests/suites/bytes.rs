@@ -91,7 +91,9 @@ fn held(folder: &Folder, value: &str, models: usize) -> u64 {
 fn what_is_held_does_not_grow_with_the_number_of_models() {
     let folder = Folder::new("models");
     inputs(&folder, DType::F32);
-    for method in ["ties(base, [MODELS])", "whole ties_paper(base, [MODELS])", "dare(base, [MODELS])", "model_stock(base, [MODELS])"] {
+    for method in
+        ["ties(base, [MODELS])", "whole ties_paper(base, [MODELS])", "dare(base, [MODELS])", "model_stock(base, [MODELS])"]
+    {
         assert_eq!(held(&folder, method, 8), 0, "{method}");
     }
     let opcm = "opcm(base, [MODELS], linear: [\"x.0\", \"x.5\"])";

@@ -13,6 +13,16 @@ use merge_base::{Diagnostic, Span};
 /// The longest text of an expression whose value a message shows.
 const LONGEST: usize = 60;
 
+/// A number to so many digits that the rounding of a sum of decimals does not show.
+fn shown(v: f64) -> String {
+    format!("{v:.12e}").parse().map_or_else(|_| v.to_string(), |v: f64| v.to_string())
+}
+
+fn is_comparison(e: &Expr) -> bool {
+    use BinaryOp::{And, Eq, Ge, Gt, Le, Lt, Ne, Or};
+    matches!(&e.kind, ExprKind::Binary { op: Eq | Ne | Lt | Le | Gt | Ge | And | Or, .. })
+}
+
 /// Expressions whose values say why a condition fails.
 #[derive(Default)]
 struct Shown<'p> {
@@ -102,7 +112,8 @@ impl<'p> Cx<'p> {
                 Value::Bool(b) => b.to_string(),
                 Value::Str(s) => format!("\"{s}\""),
                 Value::Tensor(t) if self.is_scalar(&t) => match self.launch_value(&t) {
-                    Some(v) => v.to_string(),
+                    Some(v) if is_comparison(e) => (v != 0.0).to_string(),
+                    Some(v) => shown(v),
                     None => continue,
                 },
                 _ => continue,

@@ -281,17 +281,22 @@ impl<'p> Cx<'p> {
             let axes = if fixed == 1 { "axis" } else { "axes" };
             let message = format!("{asker} wants a tensor of {at_least}{fixed} {axes}");
             let label = format!("{} has {}", self.describe(span), self.show_shape(&shape));
-            return Err(self.error(codes::WRONG_SHAPE, message, span, label));
+            let mut d = Diagnostic::new(codes::WRONG_SHAPE, message, span, label);
+            if fixed > 0 && !self.symbolic {
+                let axes = vec!["_"; fixed].join(", ") + if rest.is_some() { ", ..s" } else { "" };
+                d = d.help(format!("a rule can be for such tensors alone: `_[{axes}] => ..`, and `_ => ..` for all others"));
+            }
+            return Err(self.report(d));
         }
         let whole = self.bound_taint();
         for (i, dim) in dims.iter().enumerate() {
             let at = if rest.is_some_and(|r| i > r) { shape.len() - (dims.len() - i) } else { i };
             match dim {
-                Dim::Bind(local, _) => match frame.locals.get(local.0 as usize) {
+                Dim::Bind(local, place) => match frame.locals.get(local.0 as usize) {
                     // The members of a list share one type, so a name may be met again where it is bound.
                     Some(Value::Int(known)) if is_bound(frame, *local) => {
                         if *known as u64 != shape[at] {
-                            return Err(self.dims_disagree(*local, &shape, span, frame));
+                            return Err(self.dims_disagree(*local, &shape, span, Some((*place, shape[at])), frame));
                         }
                     }
                     _ => {
@@ -307,7 +312,7 @@ impl<'p> Cx<'p> {
                             let same = known.len() == own.len()
                                 && known.iter().zip(own).all(|(k, n)| matches!(k, Value::Int(k) if *k as u64 == *n));
                             if !same {
-                                return Err(self.dims_disagree(*local, &shape, span, frame));
+                                return Err(self.dims_disagree(*local, &shape, span, None, frame));
                             }
                         }
                         _ => {
@@ -324,11 +329,25 @@ impl<'p> Cx<'p> {
         Ok(())
     }
 
-    fn dims_disagree(&mut self, local: LocalId, shape: &Rc<[u64]>, span: Span, frame: &Frame) -> Reported {
-        let here = format!("{} has {} here", self.describe(span), self.show_shape(shape));
+    /// Reports that a dim is bound already, by another shape. `dim`: where its name stands in the type, and what it is here.
+    fn dims_disagree(
+        &mut self,
+        local: LocalId,
+        shape: &Rc<[u64]>,
+        span: Span,
+        dim: Option<(Span, u64)>,
+        frame: &Frame,
+    ) -> Reported {
+        let known = frame.locals.get(local.0 as usize);
+        let (mut now, mut before) = (String::new(), String::new());
+        if let (Some((place, actual)), Some(Value::Int(known)), false) = (dim, known, self.symbolic) {
+            let name = self.text(place);
+            (now, before) = (format!(", where `{name}` is {actual}"), format!(", so `{name}` is {known}"));
+        }
+        let here = format!("{} has {} here{now}", self.describe(span), self.show_shape(shape));
         let mut d = Diagnostic::new(codes::SHAPES_DISAGREE, "tensor shapes do not agree", span, here);
         if let Some((_, other, other_shape)) = frame.dims.iter().find(|(l, ..)| *l == local) {
-            let label = format!("{} has {} here", self.describe(*other), self.show_shape(other_shape));
+            let label = format!("{} has {} here{before}", self.describe(*other), self.show_shape(other_shape));
             if *other == span {
                 d.labels[0] = Label {
                     span,
@@ -355,7 +374,9 @@ impl<'p> Cx<'p> {
                 Value::Int(n) if n >= 0 && n as u64 == e.actual => {}
                 Value::Int(n) => {
                     fault = Err(match &e.dim.kind {
-                        ExprKind::Local(local) if is_bound(frame, *local) => self.dims_disagree(*local, &e.shape, e.span, frame),
+                        ExprKind::Local(local) if is_bound(frame, *local) => {
+                            self.dims_disagree(*local, &e.shape, e.span, Some((e.dim.span, e.actual)), frame)
+                        }
                         _ => {
                             let text = self.text(e.dim.span);
                             let message = format!("an axis has {} entries where `{text}` = {n} is wanted", e.actual);
