@@ -45,7 +45,7 @@ impl Greedy {
         let given = BySlot::new(space, at);
         let mut values = vec![];
         space.walk(&mut |decision| {
-            let value = given.get(decision).cloned().unwrap_or_else(|| decision.domain.middle());
+            let value = given.get(decision).unwrap_or_else(|| decision.domain.middle());
             if decision.slot == slot {
                 values = others(decision.domain, &value, self.values, &mut self.rng);
             }
@@ -55,7 +55,7 @@ impl Greedy {
             // What another answer opens starts at its default.
             let changed = space.walk(&mut |decision| match given.get(decision) {
                 Some(_) if decision.slot == slot => value.clone(),
-                Some(known) => known.clone(),
+                Some(known) => known,
                 None => decision.default.cloned().unwrap_or_else(|| decision.domain.middle()),
             });
             self.next.push_back(changed);
