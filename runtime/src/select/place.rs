@@ -9,21 +9,67 @@
 //! The result does not depend on the buckets, whose bounds are rounded.
 
 use super::scan::{for_best_cpu, number, order_key};
+use std::ops::Range;
 
 /// Buffers of [`places`], to be used again.
 #[derive(Debug, Default)]
 pub struct Scratch {
     bucket: Vec<u16>,
+    short: Counted<u16>,
+    long: Counted<u32>,
+    dealt: Dealt,
+}
+
+/// Keys counted by bucket, in numbers as narrow as the row's length allows: so a row's buffers stay in the first cache.
+#[derive(Debug, Default)]
+struct Counted<N> {
     /// How many keys of its bucket are before each.
-    earlier: Vec<u32>,
+    earlier: Vec<N>,
     /// Where each bucket begins.
-    begins: Vec<u32>,
-    /// The keys by bucket, those of a bucket in order, then some that come after all.
-    dealt: Vec<u32>,
+    begins: Vec<N>,
+}
+
+/// Keys dealt out.
+#[derive(Debug, Default)]
+struct Dealt {
+    /// By bucket, those of a bucket in order of the row, then some that come after all.
+    keys: Vec<u32>,
+    /// The same with their indices.
     words: Vec<u64>,
 }
 
-/// Bytes of a [`Scratch`] for each key of the longest row.
+/// A number of keys of a row.
+trait Number: Copy + Default {
+    fn of(n: u32) -> Self;
+    fn get(self) -> u32;
+}
+
+impl Number for u16 {
+    #[inline(always)]
+    fn of(n: u32) -> u16 {
+        debug_assert!(n <= u16::MAX.into());
+        n as u16
+    }
+
+    #[inline(always)]
+    fn get(self) -> u32 {
+        self.into()
+    }
+}
+
+impl Number for u32 {
+    #[inline(always)]
+    fn of(n: u32) -> u32 {
+        n
+    }
+
+    #[inline(always)]
+    fn get(self) -> u32 {
+        self
+    }
+}
+
+/// Bytes of a [`Scratch`] for each key of the longest row: bucket, numbers of 32 bits, and a key dealt out twice.
 pub const BYTES: u64 = 2 + 3 * 4 + 8;
 
 /// So few keys are best sorted at once.
@@ -32,6 +78,8 @@ const FEW: usize = 32;
 const MOST_MOVES: usize = 8;
 /// Keys that are compared with each, where no bucket holds more.
 const SEEN: usize = 16;
+/// Words that are looked at together, whether they are in order.
+const CHUNK: usize = 16;
 /// Buckets at most: their counters stay in the first cache.
 const MOST_BUCKETS: usize = 1 << 13;
 
@@ -43,12 +91,12 @@ const MOST_BUCKETS: usize = 1 << 13;
 pub fn places(keys: &mut [u32], scratch: &mut Scratch) {
     let n = keys.len();
     assert!(u32::try_from(n).is_ok(), "{n} keys in a row");
-    let Scratch { bucket, earlier, begins, dealt, words } = scratch;
+    let Scratch { bucket, short, long, dealt } = scratch;
     if n <= FEW {
-        words.clear();
-        words.extend(keys.iter().zip(0..).map(|(key, i)| word(*key, i)));
-        words.sort_unstable();
-        return put_in_order(keys, words);
+        dealt.words.clear();
+        dealt.words.extend(keys.iter().zip(0..).map(|(key, i)| word(*key, i)));
+        dealt.words.sort_unstable();
+        return put_in_order(keys, &dealt.words);
     }
     let buckets = n.min(MOST_BUCKETS);
     let (lo, hi) = range(keys);
@@ -56,41 +104,141 @@ pub fn places(keys: &mut [u32], scratch: &mut Scratch) {
     let scale = buckets as f32 / (number(hi) - number(lo));
     bucket.resize(n, 0);
     deal(keys, bucket, number(hi), scale, (buckets - 1) as f32);
-    let fullest = count(bucket, earlier, begins, buckets) as usize;
-    let at = |b: u16, earlier: u32| (begins[b as usize] + earlier) as usize;
-    let dealt_out = keys.iter().zip(&*bucket).zip(&*earlier).map(|((key, b), earlier)| (*key, at(*b, *earlier)));
-    if fullest > SEEN {
-        words.resize(n, 0);
-        dealt_out.zip(0..).for_each(|((key, at), i)| words[at] = word(key, i));
-        if !insert(words, MOST_MOVES * n) {
-            sort_full(words, begins);
-            insert(words, usize::MAX);
-        }
-        return put_in_order(keys, words);
+    match u16::try_from(n) {
+        Ok(_) => place_short(keys, bucket, buckets, short, dealt),
+        Err(_) => place_long(keys, bucket, buckets, long, dealt),
     }
-    dealt.resize(n + SEEN, 0);
-    dealt[n..].fill(0);
-    dealt_out.for_each(|(key, at)| dealt[at] = key);
-    look(keys, bucket, earlier, begins, dealt);
 }
 
-/// Sorts the words of each bucket of more than a few.
-fn sort_full(words: &mut [u64], begins: &[u32]) {
-    let ends = begins[1..].iter().map(|b| *b as usize).chain([words.len()]);
-    let mut begin = 0;
-    for end in ends {
-        if end - begin > FEW {
-            words[begin..end].sort_unstable();
-        }
-        begin = end;
+for_best_cpu!(
+    place_short,
+    place,
+    (keys: &mut [u32], bucket: &[u16], buckets: usize, counted: &mut Counted<u16>, dealt: &mut Dealt)
+);
+for_best_cpu!(
+    place_long,
+    place,
+    (keys: &mut [u32], bucket: &[u16], buckets: usize, counted: &mut Counted<u32>, dealt: &mut Dealt)
+);
+
+/// The places of keys whose buckets are known.
+#[inline(always)]
+fn place<N: Number>(keys: &mut [u32], bucket: &[u16], buckets: usize, counted: &mut Counted<N>, dealt: &mut Dealt) {
+    let n = keys.len();
+    let fullest = counted.count(bucket, buckets) as usize;
+    if fullest <= SEEN {
+        dealt.keys.resize(n + SEEN, 0);
+        dealt.keys[n..].fill(0);
+        deal_out(bucket, &counted.earlier, &counted.begins, keys.iter().copied(), &mut dealt.keys[..n]);
+        return look(keys, bucket, counted, &dealt.keys);
     }
+    let words = &mut dealt.words;
+    words.resize(n, 0);
+    deal_out(bucket, &counted.earlier, &counted.begins, keys.iter().zip(0..).map(|(key, i)| word(*key, i)), words);
+    if !insert(words, MOST_MOVES * n) {
+        counted.sort_full(words);
+        insert(words, usize::MAX);
+    }
+    put_in_order(keys, words);
+}
+
+impl<N: Number> Counted<N> {
+    /// Counts the keys of each bucket before each key and finds where each bucket begins; gives how many are in the fullest.
+    ///
+    #[inline(always)]
+    fn count(&mut self, bucket: &[u16], buckets: usize) -> u32 {
+        let Counted { earlier, begins } = self;
+        begins.clear();
+        begins.resize(buckets, N::default());
+        earlier.resize(bucket.len(), N::default());
+        let (fours, rest) = bucket.as_chunks();
+        let (earlier, last) = earlier.as_chunks_mut();
+        for (four, earlier) in fours.iter().zip(earlier) {
+            *earlier = count_some::<N, 4>(four, begins);
+        }
+        for (one, earlier) in rest.iter().zip(last) {
+            [*earlier] = count_some(&[*one], begins);
+        }
+        let fullest = begins.iter().fold(0, |most, count| count.get().max(most));
+        let mut begin = 0;
+        let (fours, rest) = begins.as_chunks_mut::<4>();
+        // One after the other they would wait for each other.
+        for four in fours {
+            let [a, b, c, d] = four.map(Number::get);
+            *four = [begin, begin + a, begin + a + b, begin + (a + b + c)].map(N::of);
+            begin += (a + b) + (c + d);
+        }
+        for count in rest {
+            begin += std::mem::replace(count, N::of(begin)).get();
+        }
+        fullest
+    }
+
+    /// Sorts the words of each bucket of more than a few.
+    fn sort_full(&self, words: &mut [u64]) {
+        let ends = self.begins[1..].iter().map(|b| b.get() as usize).chain([words.len()]);
+        let mut begin = 0;
+        for end in ends {
+            if end - begin > FEW {
+                words[begin..end].sort_unstable();
+            }
+            begin = end;
+        }
+    }
+}
+
+/// Puts the values of the row's keys where their buckets are, those of a bucket in order of the row.
+#[inline(always)]
+fn deal_out<N: Number, V>(bucket: &[u16], earlier: &[N], begins: &[N], values: impl Iterator<Item = V>, out: &mut [V]) {
+    for ((b, earlier), value) in bucket.iter().zip(earlier).zip(values) {
+        // SAFETY: `count` met these buckets, so each has a beginning.
+        let begin = unsafe { begins.get_unchecked(*b as usize) };
+        let at = (begin.get() + earlier.get()) as usize;
+        debug_assert!(at < out.len());
+        // SAFETY: keys that begin at their bucket's place and follow each other inside of it fill a row of their number.
+        unsafe { *out.get_unchecked_mut(at) = value };
+    }
+}
+
+/// Counts keys; gives how many of its bucket were before each.
+#[inline(always)]
+fn count_some<N: Number, const K: usize>(bucket: &[u16; K], counts: &mut [N]) -> [N; K] {
+    bucket.map(|b| {
+        debug_assert!((b as usize) < counts.len());
+        // SAFETY: `deal` gives no bucket that there is not.
+        let count = unsafe { counts.get_unchecked_mut(b as usize) };
+        std::mem::replace(count, N::of(count.get() + 1))
+    })
 }
 
 /// Sorts words that are in order but for few places' distance, or gives up where they are not: after so many moves.
+#[inline(always)]
 fn insert(words: &mut [u64], most: usize) -> bool {
-    let Some((first, _)) = words.split_first() else { return true };
-    let (mut last, mut left) = (*first, most);
-    for i in 1..words.len() {
+    let (mut left, mut at) = (most, 1);
+    while at < words.len() {
+        let end = words.len().min(at + CHUNK);
+        // Mostly all of them are in order already, which vectors see at once.
+        let in_order = match words[at - 1..end].first_chunk() {
+            Some(chunk) => are_in_order::<{ CHUNK + 1 }>(chunk),
+            None => false,
+        };
+        if !in_order && !insert_some(words, at..end, &mut left) {
+            return false;
+        }
+        at = end;
+    }
+    true
+}
+
+#[inline(always)]
+fn are_in_order<const K: usize>(words: &[u64; K]) -> bool {
+    (1..K).fold(true, |all, i| all & (words[i - 1] <= words[i]))
+}
+
+/// Inserts some words among those before them, which are sorted; false after so many moves.
+fn insert_some(words: &mut [u64], some: Range<usize>, left: &mut usize) -> bool {
+    let mut last = words[some.start - 1];
+    for i in some {
         let word = words[i];
         if word >= last {
             last = word;
@@ -103,7 +251,7 @@ fn insert(words: &mut [u64], most: usize) -> bool {
         }
         words[at] = word;
         match left.checked_sub(i - at) {
-            Some(rest) => left = rest,
+            Some(rest) => *left = rest,
             None => return false,
         }
     }
@@ -117,9 +265,12 @@ fn word(key: u32, index: u32) -> u64 {
 }
 
 /// Writes the places of words in order.
+#[inline(always)]
 fn put_in_order(keys: &mut [u32], words: &[u64]) {
     for (word, place) in words.iter().zip(0u32..) {
-        keys[*word as u32 as usize] = (place as f32).to_bits();
+        debug_assert!((*word as u32 as usize) < keys.len());
+        // SAFETY: a word has the index of a key in it.
+        unsafe { *keys.get_unchecked_mut(*word as u32 as usize) = (place as f32).to_bits() };
     }
 }
 
@@ -152,50 +303,25 @@ fn deal_body(keys: &[u32], bucket: &mut [u16], hi: f32, scale: f32, last: f32) {
     }
 }
 
-/// Counts the keys of each bucket before each key and finds where each bucket begins; gives how many are in the fullest.
-fn count(bucket: &[u16], earlier: &mut Vec<u32>, begins: &mut Vec<u32>, buckets: usize) -> u32 {
-    begins.clear();
-    begins.resize(buckets, 0);
-    earlier.resize(bucket.len(), 0);
-    for (b, earlier) in bucket.iter().zip(earlier) {
-        let count = &mut begins[*b as usize];
-        *earlier = *count;
-        *count += 1;
-    }
-    let fullest = largest(begins);
-    let mut begin = 0;
-    for count in begins {
-        begin += std::mem::replace(count, begin);
-    }
-    fullest
-}
-
-for_best_cpu!(largest, largest_body, (counts: &[u32]) -> u32);
-
-#[inline(always)]
-fn largest_body(counts: &[u32]) -> u32 {
-    counts.iter().fold(0, |most, count| most.max(*count))
-}
-
 /// The place of each key, where no bucket holds more than [`SEEN`].
-fn look(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+fn look<N: Number>(keys: &mut [u32], bucket: &[u16], counted: &Counted<N>, dealt: &[u32]) {
     #[cfg(target_arch = "x86_64")]
     if super::scan::has_avx512() {
         // SAFETY: the processor has the features, as was just asked.
-        return unsafe { look_avx512(keys, bucket, earlier, begins, dealt) };
+        return unsafe { look_avx512(keys, bucket, counted, dealt) };
     }
-    look_body(keys, bucket, earlier, begins, dealt);
+    look_body(keys, bucket, counted, dealt);
 }
 
 #[inline(always)]
-fn look_body(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
-    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
-        let begin = begins[*b as usize];
+fn look_body<N: Number>(keys: &mut [u32], bucket: &[u16], counted: &Counted<N>, dealt: &[u32]) {
+    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(&counted.earlier) {
+        let begin = counted.begins[*b as usize].get();
         // What is in later buckets is smaller.
         let seen: &[u32; SEEN] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
         let mut before = 0;
         for (other, i) in seen.iter().zip(0..) {
-            before += u32::from(other > key) + u32::from((other == key) & (i < *earlier));
+            before += u32::from(other > key) + u32::from((other == key) & (i < earlier.get()));
         }
         *key = ((begin + before) as f32).to_bits();
     }
@@ -203,16 +329,16 @@ fn look_body(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
-fn look_avx512(keys: &mut [u32], bucket: &[u16], earlier: &[u32], begins: &[u32], dealt: &[u32]) {
+fn look_avx512<N: Number>(keys: &mut [u32], bucket: &[u16], counted: &Counted<N>, dealt: &[u32]) {
     use std::arch::x86_64::*;
-    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(earlier) {
-        let begin = begins[*b as usize];
+    for ((key, b), earlier) in keys.iter_mut().zip(bucket).zip(&counted.earlier) {
+        let begin = counted.begins[*b as usize].get();
         let this = _mm512_set1_epi32(*key as i32);
         let seen: &[u32; SEEN] = dealt[begin as usize..].first_chunk().expect("as many follow the last key");
         // SAFETY: there are 16 keys.
         let seen = unsafe { _mm512_loadu_si512(seen.as_ptr().cast()) };
         let larger = u32::from(_mm512_cmpgt_epu32_mask(seen, this));
-        let equal = _bzhi_u32(_mm512_cmpeq_epu32_mask(seen, this).into(), *earlier);
+        let equal = _bzhi_u32(_mm512_cmpeq_epu32_mask(seen, this).into(), earlier.get());
         *key = ((begin + (larger | equal).count_ones()) as f32).to_bits();
     }
 }
@@ -228,7 +354,7 @@ mod tests {
     #[test]
     fn places_are_those_of_a_stable_sort() {
         let mut scratch = Scratch::default();
-        for n in [0, 1, 2, 32, 33, 100, 2048, 5632, 40_001] {
+        for n in [0, 1, 2, 32, 33, 100, 2048, 5632, 40_001, 65_536] {
             let mut all = hard(n);
             let ends = [f32::MAX, f32::MIN, 1e-45, -1e-45, 0.0, f32::INFINITY];
             let only = [f32::INFINITY, f32::NAN, f32::NEG_INFINITY];
@@ -254,7 +380,7 @@ mod tests {
             let order = downwards(&numbers);
             let keys = to_keys(&mut numbers);
             // Buckets of ten.
-            let (mut bucket, mut earlier, mut dealt) = (vec![0; n], vec![0; n], Vec::new());
+            let (mut bucket, mut earlier, mut dealt) = (vec![0; n], vec![0_u32; n], Vec::new());
             for (place, i) in order.iter().enumerate() {
                 bucket[*i] = (place / 10) as u16;
                 earlier[*i] = order[place / 10 * 10..][..10].iter().filter(|other| *other < i).count() as u32;
@@ -265,10 +391,10 @@ mod tests {
                 dealt.extend(members.iter().map(|i| keys[*i]));
             }
             dealt.extend([0; SEEN]);
-            let begins: Vec<u32> = (0..n as u32 / 10).map(|b| b * 10).collect();
-            let all = [look, look_body].map(|look| {
+            let counted = Counted { earlier, begins: (0..n as u32 / 10).map(|b| b * 10).collect() };
+            let all = [look::<u32>, look_body].map(|look| {
                 let mut keys = keys.to_vec();
-                look(&mut keys, &bucket, &earlier, &begins, &dealt);
+                look(&mut keys, &bucket, &counted, &dealt);
                 keys
             });
             for (place, i) in order.iter().enumerate() {
