@@ -126,6 +126,65 @@ fn start_values_are_taken_from_a_folder_where_path_and_shape_agree() {
     assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("nowhere"));
 }
 
+/// Trains every entry to a number that tells the trial.
+const TRAIN: &str = r#"#!/bin/sh
+n=$(od -An -t u8 -N 8 "$1/start.safetensors" | tr -d ' ')
+letter=$(printf "\\$(printf %o $((65 + MERGE_TRIAL)))")
+head -c $((8 + n)) "$1/start.safetensors" > "$1/trained.safetensors"
+tail -c +$((9 + n)) "$1/start.safetensors" | LC_ALL=C tr '\000-\377' "$letter" >> "$1/trained.safetensors"
+echo "$MERGE_TRIAL"
+"#;
+
+#[test]
+fn trials_start_from_what_the_nearest_trial_before_them_trained() {
+    let recipe = "fn net(x: tensor[6]) -> tensor[3] {\n\
+        choose depth in [1, 2, 3]\n\
+        let h = fold y = x for i in 0..depth { relu(dense(y, choose width in [5, 7])) }\n\
+        dense(h, 3)\n}\n\
+        search net { evaluate: command(\"sh train.sh {model}\"), maximize: \"score\", using: random(seed: 5), trials: 10, transfer: true }";
+    let searched = |name: &str, runs: &[&[&str]]| {
+        let folder = Folder::new(name);
+        folder.write("r.merge", recipe);
+        folder.write("train.sh", TRAIN);
+        for flags in runs {
+            said(&mut mergec(folder.path(), &[&["search", "r.merge", "--keep"], *flags].concat()));
+        }
+        folder
+    };
+    let whole = searched("transfer", &[&[]]);
+    let shapes = |folder: &Folder, trial: u64| -> Vec<(String, Value)> {
+        let manifest = parsed(&folder.join(format!("net.trials/{trial}/trainable.json")));
+        let tensors = manifest["tensors"].as_array().unwrap().iter();
+        tensors.map(|t| (t["name"].as_str().unwrap().to_owned(), t["shape"].clone())).collect()
+    };
+    for (folder, window) in [(&whole, 1), (&searched("transfer-parallel", &[&["--parallel", "3"]]), 3)] {
+        let mut taken = 0;
+        for trial in 0..10_u64 {
+            let own = shapes(folder, trial);
+            let shared = |other: u64| -> u64 {
+                let others = shapes(folder, other);
+                let same = own.iter().filter(|t| others.contains(t));
+                same.map(|(_, shape)| shape.as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).product::<u64>()).sum()
+            };
+            let nearest = (0..10).filter(|other| other + window <= trial).max_by_key(|other| (shared(*other), *other));
+            let starts = read_tensors(&folder.join(format!("net.trials/{trial}/start.safetensors")));
+            let trained = nearest.map(|n| f64::from(f32::from_le_bytes([b'A' + n as u8; 4])));
+            let inherited = nearest.map(|n| shapes(folder, n)).unwrap_or_default();
+            for tensor in &own {
+                let is = starts[&tensor.0].entries.iter().all(|x| Some(f64::from(*x)) == trained);
+                assert_eq!(is, inherited.contains(tensor), "trial {trial}, {}, window {window}", tensor.0);
+                taken += usize::from(is);
+            }
+        }
+        assert!(taken > 10, "{taken} tensors were taken over");
+    }
+    let resumed = searched("transfer-resumed", &[&["--trials", "4"], &["--resume"]]);
+    for trial in 0..10 {
+        let starts = |folder: &Folder| std::fs::read(folder.join(format!("net.trials/{trial}/start.safetensors"))).unwrap();
+        assert!(starts(&whole) == starts(&resumed), "trial {trial} starts as it does without a break");
+    }
+}
+
 #[test]
 fn onnx_of_the_example_spaces_computes_what_the_interpreter_does() {
     let Some(python) = python() else { return };

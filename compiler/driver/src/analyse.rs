@@ -75,9 +75,12 @@ pub(crate) struct Front {
     /// The recipe's folder.
     absolute: PathBuf,
     space: Option<String>,
-    /// What parameters start from: path and header.
-    from: Option<(String, Arc<Schema>)>,
+    /// What parameters start from.
+    from: Option<Trained>,
 }
+
+/// A checkpoint that parameters start from where name and shape agree: its path and its header.
+pub(crate) type Trained = (String, Arc<Schema>);
 
 impl Front {
     /// Parses the recipe and the files it uses and resolves names.
@@ -141,6 +144,11 @@ impl Front {
             crate::transfer::take_over(&mut elaborated.graph, schema, path.clone());
         }
         elaborated
+    }
+
+    /// Lets parameters start from another checkpoint, or from none; gives back what they started from.
+    pub fn start_from(&mut self, from: Option<Trained>) -> Option<Trained> {
+        std::mem::replace(&mut self.from, from)
     }
 
     /// Saves the model of this search, in place of what the recipe saves.
@@ -295,7 +303,7 @@ fn absolute_models(models: &[(String, PathBuf)]) -> Vec<(String, String)> {
 }
 
 /// The header of a checkpoint that parameters start from.
-fn trained(path: &Path) -> Result<(String, Arc<Schema>), Error> {
+pub(crate) fn trained(path: &Path) -> Result<Trained, Error> {
     let checkpoint = Checkpoint::open(path)?;
     let tensors = checkpoint.tensors.iter().map(|(name, t)| (name.clone(), t.dtype, t.shape.clone()));
     let path = std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();

@@ -5,16 +5,17 @@
 //! (`merge_runtime::Reuse`).
 
 use super::costs::costs;
+use super::heritage::Heritage;
 use super::structures::{Structure, Structures};
 use merge_runtime::{Reuse, progress::Silent};
 use merge_search::Assignment;
 use merge_search::engine::Job;
-use merge_search::journal::{Record, Work};
+use merge_search::journal::{Record, Status, Work};
 use merge_search::run::{Model, Models};
 use merge_sema::space::{Answer, Domain};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Bytes of temporaries that are kept between trials.
 pub(super) const KEPT_MEMORY: u64 = 1 << 30;
@@ -30,6 +31,8 @@ pub(super) struct Candidates<'a> {
     pub(super) structures: Structures<'a>,
     /// What trials leave to later ones.
     pub(super) reuse: Reuse,
+    /// What trials trained, where later ones shall start from it.
+    pub(super) heritage: Option<Heritage>,
     pub(super) best: Mutex<Option<PathBuf>>,
 }
 
@@ -81,7 +84,7 @@ impl Models for Candidates<'_> {
 
     fn materialise(&self, job: &Job) -> Result<Model, String> {
         let answers = self.answers(&job.assignment);
-        let structure = self.structures.of(&answers)?;
+        let structure = self.to_make(job.number, &answers)?;
         let (kernels, compiled) = self.structures.load(&structure)?;
         let plan = &structure.plan;
         let path = self.folder.join(job.number.to_string());
@@ -96,8 +99,11 @@ impl Models for Candidates<'_> {
         Ok(Model { path, costs, work: Some(work) })
     }
 
-    fn ended(&self, _record: &Record, model: Option<&Model>, best: bool) {
+    fn ended(&self, record: &Record, model: Option<&Model>, best: bool) {
         if let Some(model) = model {
+            if let (Some(heritage), Status::Done) = (&self.heritage, record.status) {
+                heritage.take(record.trial, &model.path);
+            }
             self.settle(model.path.clone(), best);
         }
     }
@@ -105,6 +111,9 @@ impl Models for Candidates<'_> {
     /// What a search that was killed left behind is put in order: of the models that are still there the best stays.
     fn known(&self, record: &Record, best: bool) {
         let path = self.folder.join(record.trial.to_string());
+        if let (Some(heritage), Status::Done) = (&self.heritage, record.status) {
+            heritage.take(record.trial, &path);
+        }
         if path.exists() {
             self.settle(path, best);
         }
@@ -112,6 +121,15 @@ impl Models for Candidates<'_> {
 }
 
 impl Candidates<'_> {
+    /// The structure of a trial: of its candidate, started from what the nearest of the trials before it trained.
+    fn to_make(&self, trial: u64, answers: &BTreeMap<String, Answer>) -> Result<Arc<Structure>, String> {
+        let plain = self.structures.of(answers)?;
+        match self.heritage.as_ref().and_then(|h| h.nearest(trial, &plain.plan)) {
+            Some(trained) => self.structures.starting_from(trained, answers).map(Arc::new),
+            None => Ok(plain),
+        }
+    }
+
     /// The best model stays, as `NAME.trials/K`; the one before it goes.
     fn settle(&self, model: PathBuf, best: bool) {
         if self.keep {

@@ -1,14 +1,17 @@
 //! `search`: the settings of the file and the flags made into a search (`settings`), and candidates made into models for it
-//! (`candidates`, `costs`), of which those of one structure are planned and compiled once (`structures`).
+//! (`candidates`, `costs`), of which those of one structure are planned and compiled once (`structures`), and which start from what
+//! others trained where a search asks for it (`heritage`).
 
 mod candidates;
 mod costs;
+mod heritage;
 mod settings;
 mod structures;
 
 use crate::analyse::Request;
 use crate::space::OpenRecipe;
 use candidates::{Candidates, KEPT_MEMORY};
+use heritage::Heritage;
 use merge_runtime::{Error, Reuse};
 use merge_search::run::{Happening, Options, Outcome, run_search};
 use serde_json::Value as Json;
@@ -41,6 +44,8 @@ pub struct Prepared {
     pub name: String,
     pub options: Options,
     keep: bool,
+    /// Whether trials start from what others trained.
+    transfer: bool,
     /// Where trials put their models.
     folder: PathBuf,
 }
@@ -63,6 +68,7 @@ impl Prepared {
             structures: Structures::new(&self.request, &self.name),
             // The models of the trials under way, and two that candidates are likely to be near to: the last and the best.
             reuse: Reuse::new(KEPT_MEMORY, self.options.parallel.max(1) + 2),
+            heritage: self.transfer.then(|| Heritage::new(self.folder.join("trained"), self.options.parallel)),
             best: Mutex::default(),
         };
         run_search(&self.open.space, &self.options, &candidates, stop, watch).map_err(|e| Error::usage(e.to_string()))

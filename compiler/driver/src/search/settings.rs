@@ -139,5 +139,10 @@ pub fn prepare(request: &Request, open: OpenRecipe, flags: &Flags) -> Result<Pre
     };
     let folder = directory.join(format!("{name}.trials"));
     let request = Request { space: Some(open.space.hash().to_owned()), ..request.clone() };
-    Ok(Prepared { open, request, name, options, keep: flags.keep, folder })
+    let transfer = setting("transfer") == Some(&Plain::Bool(true));
+    if transfer && open.parameters.is_none() {
+        return Err(Error::usage(format!("`transfer` starts from what trials trained, and `{name}` has nothing to be trained"))
+            .with_help("remove `transfer: true`, or search a network or an adapter with `new` tensors"));
+    }
+    Ok(Prepared { open, request, name, options, keep: flags.keep, transfer, folder })
 }

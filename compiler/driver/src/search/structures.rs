@@ -4,7 +4,7 @@
 //! floats) is learnt from the first plans. Kernels are known by what they compute, so that a new structure compiles those alone that no
 //! structure before it had.
 
-use crate::analyse::{Front, Request};
+use crate::analyse::{Front, Request, Trained};
 use crate::execute::internal;
 use merge_abi::{KernelFn, Plan};
 use merge_base::Diagnostic;
@@ -95,6 +95,19 @@ impl<'a> Structures<'a> {
         Ok(result)
     }
 
+    /// The plan of a candidate whose parameters start from what another trained. Such plans are not kept: hardly two trials start from one.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with this candidate.
+    pub fn starting_from(&self, from: Trained, answers: &BTreeMap<String, Answer>) -> Result<Structure, String> {
+        self.with_front(|front| {
+            let usual = front.start_from(Some(from));
+            let made = make(front, answers);
+            front.start_from(usual);
+            made.map(|(structure, _)| structure)
+        })?
+    }
+
     /// The structure of a candidate.
     ///
     /// # Errors
@@ -103,17 +116,8 @@ impl<'a> Structures<'a> {
         if let Some(known) = self.known(answers) {
             return Ok(known);
         }
-        let (compiled, members) = self.with_front(|front| {
-            let elaborated = front.elaborate(answers, false);
-            fault(&elaborated.diagnostics)?;
-            let compiled = front.plan(&elaborated);
-            fault(&compiled.diagnostics)?;
-            let members = elaborated.decisions.iter().filter(|d| !d.structural).map(|d| d.id.clone());
-            Ok::<_, String>((compiled, members.collect::<Vec<_>>()))
-        })??;
-        let codes = compiled.kernels.iter().map(code_of).collect();
-        let loaded = OnceLock::new();
-        let structure = Arc::new(Structure { plan: compiled.plan, written: compiled.kernels, codes, loaded });
+        let (structure, members) = self.with_front(|front| make(front, answers))??;
+        let structure = Arc::new(structure);
         let mut made = lock(&self.made);
         made.arguments.extend(members);
         while made.by_answers.len() >= MOST {
@@ -191,6 +195,17 @@ impl<'a> Structures<'a> {
         let all = codes.iter().filter_map(|code| found.get(code).cloned()).collect();
         Ok((all, missing.len() as u64))
     }
+}
+
+/// Plans a candidate; gives the ids of members that are arguments of its plan as well.
+fn make(front: &mut Front, answers: &BTreeMap<String, Answer>) -> Result<(Structure, Vec<String>), String> {
+    let elaborated = front.elaborate(answers, false);
+    fault(&elaborated.diagnostics)?;
+    let compiled = front.plan(&elaborated);
+    fault(&compiled.diagnostics)?;
+    let members = elaborated.decisions.iter().filter(|d| !d.structural).map(|d| d.id.clone()).collect();
+    let codes = compiled.kernels.iter().map(code_of).collect();
+    Ok((Structure { plan: compiled.plan, written: compiled.kernels, codes, loaded: OnceLock::new() }, members))
 }
 
 /// Whether each member that is left out of a structure's key is a setting of its plan.

@@ -7,7 +7,7 @@ use merge_base::{Diagnostic, did_you_mean, list_names};
 use merge_grammar::ast;
 
 /// What a search can be told.
-const KEYS: [&str; 7] = ["evaluate", "maximize", "minimize", "using", "trials", "timeout", "parallel"];
+const KEYS: [&str; 8] = ["evaluate", "maximize", "minimize", "using", "trials", "timeout", "parallel", "transfer"];
 
 impl Resolver<'_> {
     /// A search; none where its target does not exist, which is reported.
@@ -92,6 +92,7 @@ fn fits(key: &str, value: &Plain) -> bool {
         },
         "trials" | "parallel" => matches!(value, Plain::Int(1..)),
         "timeout" => matches!(value, Plain::Int(1..)) || matches!(value, Plain::Float(s) if *s > 0.0),
+        "transfer" => matches!(value, Plain::Bool(_)),
         _ => false,
     }
 }
@@ -106,6 +107,7 @@ fn wanted(key: &str) -> &'static str {
         }
         "using" => "write `using: tpe(seed: 1)`; the settings of an algorithm have their names in front",
         "timeout" => "a number of seconds: `timeout: 3600`",
+        "transfer" => "`transfer: true` starts each trial from what an earlier one trained",
         _ => "a whole number from 1: `trials: 64`",
     }
 }
