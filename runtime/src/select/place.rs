@@ -22,7 +22,7 @@ pub struct Scratch {
 
 /// Keys counted by bucket, in numbers as narrow as the row's length allows: so a row's buffers stay in the first cache.
 #[derive(Debug, Default)]
-struct Counted<N> {
+pub struct Counted<N> {
     /// How many keys of its bucket are before each.
     earlier: Vec<N>,
     /// Where each bucket begins.
@@ -31,7 +31,7 @@ struct Counted<N> {
 
 /// Keys dealt out.
 #[derive(Debug, Default)]
-struct Dealt {
+pub struct Dealt {
     /// By bucket, those of a bucket in order of the row, then some that come after all.
     keys: Vec<u32>,
     /// The same with their indices.
