@@ -102,6 +102,9 @@ def near_fusion_threshold(folder):
 THREE = ("math", "code", "chat")
 EXPECTED = {
     "ties": Expectation(excused=cut_at(THREE, [top(0.4)] * 3), difference="equal entries at a threshold"),
+    "ties that keep their size": Expectation(
+        close=1e-4, excused=cut_at(("math", "code"), [top(0.4)] * 2), difference="equal entries at a threshold"
+    ),
     "ties with a density for each model": Expectation(
         excused=cut_at(("math", "code"), [top(0.7), top(0.2)]), difference="equal entries at a threshold"
     ),

@@ -107,6 +107,30 @@ fn subspaces_are_as_good_as_in_numpy() {
     ]);
 }
 
+/// Each of the four networks makes the soup better, and the base does not: what is left is their average.
+#[test]
+fn a_greedy_soup_takes_up_who_makes_it_better() {
+    let folder = example("quadrants");
+    let recipe = std::fs::read_to_string(root().join("examples/quadrants/soup.merge")).unwrap();
+    let evaluator = cargo_binary("merge-evaluate");
+    let recipe = recipe.replace("cargo run --quiet --release -p merge-evaluate --", evaluator.to_str().unwrap());
+    folder.write("greedy.merge", &recipe);
+    let search = mergec(folder.path(), &["search", "greedy.merge"]).output().unwrap();
+    assert!(search.status.success(), "{}", String::from_utf8_lossy(&search.stderr));
+    let journal = std::fs::read_to_string(folder.join("soup.trials.jsonl")).unwrap();
+    let trials: Vec<serde_json::Value> = journal.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let tried: Vec<(String, f64)> = trials
+        .iter()
+        .filter(|t| t["event"] == "trial")
+        .map(|t| {
+            let taken = (0..4).map(|k| if t["choices"][format!("soup.accept[{k}]")] == true { '1' } else { '0' });
+            (taken.collect(), t["metrics"]["mean"].as_f64().unwrap())
+        })
+        .collect();
+    assert_eq!(tried.iter().map(|t| t.0.as_str()).collect::<Vec<_>>(), ["0000", "1000", "1100", "1110", "1111"]);
+    assert!((tried[3].1 - 86.737).abs() < 0.15 && tried[4].1 < tried[3].1, "{tried:?}");
+}
+
 /// The share of digits read right by what an example's recipe writes.
 fn of_example(name: &str, recipe: &str, data: &str, out: &str, key: &str) -> f64 {
     let folder = example(name);
