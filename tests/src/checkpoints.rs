@@ -118,6 +118,9 @@ fn write_stand_in_adapters(folder: &Path) {
     write_adapter(&folder.join("wide-lora"), &lora, &factors("model.layers", "mlp.down_proj", 24, both));
     write_adapter(&folder.join("half-lora"), &lora, &factors("model.layers", q, 8, &both[..1]));
     write_adapter(&folder.join("new-lora"), &format!("{LORA}, \"use_tomorrow\": true}}"), &factors("model.layers", q, 8, both));
+    let activated = format!("{LORA}, \"alora_invocation_tokens\": [1, 2]}}");
+    write_adapter(&folder.join("activated-lora"), &activated, &factors("model.layers", q, 8, both));
+    write_adapter(&folder.join("mixed-lora"), &lora.replace("\"r\": 4", "\"r\": 8"), &factors("model.layers", q, 8, both));
     let vera = "{\"peft_type\": \"VERA\", \"r\": 8, \"save_projection\": false}";
     write_adapter(&folder.join("bare-vera"), vera, &factors("model.layers", q, 8, &["vera_lambda_b", "vera_lambda_d"]));
 }

@@ -52,6 +52,7 @@ impl Truncated {
             n => format!("{n} matrices"),
         };
         let residual = match self.residual {
+            0.0 => "0".to_owned(),
             small if small < 0.001 => format!("{small:.1e}"),
             other => format!("{other:.3}"),
         };

@@ -36,12 +36,16 @@ impl Kind {
 const OF_PROMPTS: [&str; 7] =
     ["PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "CARTRIDGE"];
 
+/// Settings of LoRA by which no weight can hold what it does.
+const OF_TOKENS: [(&str, &str); 2] = [
+    ("alora_invocation_tokens", "activated LoRA acts on some tokens only"),
+    ("arrow_config", "an Arrow router chooses among adapters for each token"),
+];
+
 /// Settings of LoRA that change what its factors mean, and that are not there yet.
-const VARIANTS: [(&str, &str); 9] = [
+const VARIANTS: [(&str, &str); 7] = [
     ("use_qalora", "QALoRA pools the inputs of its layers"),
     ("use_bdlora", "BD-LoRA has block-diagonal factors"),
-    ("alora_invocation_tokens", "activated LoRA acts on some tokens only, so no weight can hold it"),
-    ("arrow_config", "an Arrow router chooses among adapters for each token, so no weight can hold it"),
     ("kasa_config", "KaSA also changes the base"),
     ("monteclora_config", "MonteCLoRA draws its factors at random"),
     ("layer_replication", "it repeats layers of the base"),
@@ -245,7 +249,13 @@ fn kind_of(map: &Map<String, Value>) -> Result<Kind, ConfigFault> {
 }
 
 fn refuse_variants(map: &Map<String, Value>) -> Result<(), ConfigFault> {
-    if let Some((key, why)) = VARIANTS.iter().find(|(key, _)| map.get(*key).is_some_and(is_set)) {
+    let set = |(key, _): &&(&str, &str)| map.get(*key).is_some_and(is_set);
+    if let Some((key, why)) = OF_TOKENS.iter().find(set) {
+        let message = format!("this adapter uses `{key}`: {why}, so no weight can hold it");
+        let help = "it cannot be merged into the weights, by any tool; use it beside the base";
+        return Err(ConfigFault::Unsupported { message, help });
+    }
+    if let Some((key, why)) = VARIANTS.iter().find(set) {
         let message = format!("this adapter uses `{key}`, which is not there yet: {why}");
         let help = "where PEFT's `merge_and_unload` can merge it, use the difference: `checkpoint(\"merged\") - base`";
         return Err(ConfigFault::Unsupported { message, help });
@@ -273,7 +283,7 @@ fn is_set(value: &Value) -> bool {
 }
 
 fn unknown(map: &Map<String, Value>) -> Vec<String> {
-    let known = |key: &str| TRAINING.contains(&key) || VARIANTS.iter().any(|v| v.0 == key);
+    let known = |key: &str| TRAINING.contains(&key) || VARIANTS.iter().chain(&OF_TOKENS).any(|v| v.0 == key);
     map.iter().filter(|(key, value)| !known(key) && is_set(value)).map(|(key, _)| key.clone()).collect()
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Lacks { has: Part, lacks: &'static str },
     /// They fit neither each other nor the base.
     Shape(String),
+    /// They are of another rank than the config says.
+    Rank(String),
     /// They are of another kind than the config says, or of two kinds.
     Kind(Part),
 }
@@ -156,7 +158,7 @@ impl Nodes<'_, '_> {
         if let Some(config) = adapter.config.filter(|c| c.kind == Kind::Lora)
             && let Some(rank) = config.rank(m.name).filter(|rank| *rank != r as f64)
         {
-            return Err(Fault::Shape(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)));
+            return Err(Fault::Rank(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)));
         }
         // AdaLoRA may leave a module no rank at all.
         if r == 0 && inner == 0 {
@@ -301,7 +303,7 @@ impl Nodes<'_, '_> {
     fn expect_rank(&self, m: &Module, adapter: &Adapter, r: u64) -> Result<(), Fault> {
         match adapter.config.and_then(|c| c.rank(m.name)) {
             Some(rank) if rank != r as f64 => {
-                Err(Fault::Shape(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)))
+                Err(Fault::Rank(format!("`{}` has factors of rank {r}, and the config says {rank}", m.name)))
             }
             _ => Ok(()),
         }

@@ -86,6 +86,7 @@ struct Misfits {
     homeless: Vec<(String, String)>,
     lacks: Vec<String>,
     shapes: Vec<String>,
+    ranks: Vec<String>,
     kinds: Vec<String>,
     buffers: Vec<String>,
 }
@@ -327,13 +328,15 @@ impl<'p> Cx<'p> {
         for (code, lines, message) in [
             (codes::INCOMPLETE, &misfits.lacks, "tensors of this adapter are missing"),
             (codes::WRONG_SHAPES, &misfits.shapes, "the shapes of this adapter do not fit"),
+            (codes::WRONG_SHAPES, &misfits.ranks, "the factors of this adapter do not fit its config"),
             (codes::UNKNOWN_KIND, &misfits.kinds, "this adapter holds tensors of another kind than its config says"),
         ] {
             if lines.is_empty() {
                 continue;
             }
             let mut d = Diagnostic::new(code, message, path, "");
-            if code == codes::WRONG_SHAPES {
+            let of_config = std::ptr::eq(lines, &misfits.ranks);
+            if code == codes::WRONG_SHAPES && !of_config {
                 d = d.label(on_span, "is the base it is applied to");
             }
             for line in lines.iter().take(3) {
@@ -343,6 +346,9 @@ impl<'p> Cx<'p> {
                 d = d.note(format!("and {} more", lines.len() - 3));
             }
             d = match code {
+                codes::WRONG_SHAPES if of_config => d.help(
+                    "take both files from one `save_pretrained`; ranks of single modules stand in the config's `rank_pattern`",
+                ),
                 codes::WRONG_SHAPES => d.help("name the base that the adapter was trained on; `mergec inspect` lists the shapes of both"),
                 _ if lines.iter().any(|l| l.contains("vera_A")) => d.help(
                     "the factors that all modules share were not saved: save the adapter again with `save_projection=True` in its VeraConfig",
@@ -365,6 +371,7 @@ impl Misfits {
         match fault {
             Fault::Lacks { has, lacks } => self.lacks.push(format!("`{}` has `{has}`, but not `{lacks}`", m.name)),
             Fault::Shape(line) => self.shapes.push(line),
+            Fault::Rank(line) => self.ranks.push(line),
             Fault::Kind(part) => self.kinds.push(format!("`{}` has `{part}`", m.name)),
         }
     }
