@@ -6,23 +6,20 @@ use std::{
 };
 
 /// A folder that vanishes with the value.
-pub(crate) struct Temp(PathBuf);
+pub(crate) struct Temp(tempfile::TempDir);
 
 impl Temp {
     pub fn new(test: &str) -> Temp {
-        let path = std::env::temp_dir().join(format!("merge-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Temp(path)
+        Temp(tempfile::Builder::new().prefix(&format!("merge-{test}-")).tempdir().expect("a temporary folder"))
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// Writes a file, with its folders, and gives its path.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(&path, bytes).expect("a file");
         path
@@ -40,15 +37,9 @@ impl Temp {
             }
         }
         let mut all = Vec::new();
-        walk(&self.0, &self.0, &mut all);
+        walk(self.path(), self.path(), &mut all);
         all.sort();
         all
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -15,10 +15,8 @@ pub use checkpoints::{
 pub use library::{LibraryFunction, calls, library_functions};
 pub use recipes::{analyse_text, cargo_binary, forward, forward_on, interpret_output, mergec, run_text};
 
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -26,26 +24,22 @@ pub fn root() -> PathBuf {
 }
 
 /// A temporary folder, removed when dropped.
-pub struct Folder(PathBuf);
+pub struct Folder(TempDir);
 
 impl Folder {
     /// A new, empty folder; `name` shows up in its path.
     pub fn new(name: &str) -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("merge-{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(unique);
-        std::fs::create_dir_all(&path).expect("the temporary folder is writable");
-        Folder(path)
+        Folder(tempfile::Builder::new().prefix(&format!("merge-{name}-")).tempdir().expect("the temporary folder is writable"))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// A path in it.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.join(name)
+        self.path().join(name)
     }
 
     /// Writes a text file in it and gives its path.
@@ -54,13 +48,6 @@ impl Folder {
         std::fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("writable");
         std::fs::write(&path, text).expect("writable");
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder that stays behind in the system's temporary place harms nobody.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -92,15 +92,14 @@ fn executables_link_and_run() {
     let (undefined, defined) = symbols(&object);
     assert_eq!((undefined, defined), (vec!["merge_main".to_string()], vec!["main".to_string()]));
 
-    let folder = std::env::temp_dir().join(format!("merge-codegen-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
     std::fs::write(folder.join("kernels.o"), &object).unwrap();
     std::fs::write(folder.join("runtime.c"), RUNTIME).unwrap();
     let built =
-        Command::new("cc").current_dir(&folder).args(["-pie", "-fPIE", "runtime.c", "kernels.o", "-o", "exe"]).output().unwrap();
+        Command::new("cc").current_dir(folder).args(["-pie", "-fPIE", "runtime.c", "kernels.o", "-o", "exe"]).output().unwrap();
     assert!(built.status.success() && built.stderr.is_empty(), "{}", String::from_utf8_lossy(&built.stderr));
     let run = Command::new(folder.join("exe")).arg("x").output().unwrap();
-    let _ = std::fs::remove_dir_all(&folder);
     assert_eq!(String::from_utf8_lossy(&run.stdout), "2 1 2 -1 -2 -3");
     assert_eq!(run.status.code(), Some(7));
 }

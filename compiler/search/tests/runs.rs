@@ -9,6 +9,7 @@ use serde_json::Map;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
 
 fn space(extra: Option<&str>) -> Space {
     let mut b = SpaceBuilder::new();
@@ -54,14 +55,11 @@ impl Models for Files<'_> {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("merge-search-{}-{name}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+fn folder(name: &str) -> TempDir {
+    tempfile::Builder::new().prefix(&format!("merge-search-{name}-")).tempdir().unwrap()
 }
 
-fn options(folder: &Path, algorithm: &str, trials: u64, parallel: usize) -> Options {
+fn options(folder: &TempDir, algorithm: &str, trials: u64, parallel: usize) -> Options {
     Options {
         recipe: "test".into(),
         algorithm: Algorithm::parse(algorithm, Map::new()).unwrap(),
@@ -72,7 +70,7 @@ fn options(folder: &Path, algorithm: &str, trials: u64, parallel: usize) -> Opti
         evaluate: Evaluate::Command(r#"x=$(cat {model}); echo "{\"accuracy\": $x}""#.into()),
         timeout: Some(std::time::Duration::from_secs(60)),
         directory: None,
-        journal: folder.join("test.trials.jsonl"),
+        journal: folder.path().join("test.trials.jsonl"),
         resume: false,
     }
 }
@@ -104,7 +102,7 @@ fn a_search_ends_with_the_best_and_everything_written_down() {
     let (space, folder) = (space(None), folder("whole"));
     let options = options(&folder, "tpe", 30, 1);
     let mut ended = vec![];
-    let models = Files { space: &space, folder: folder.clone(), made: Mutex::new(vec![]) };
+    let models = Files { space: &space, folder: folder.path().to_owned(), made: Mutex::new(vec![]) };
     let outcome = run_search(&space, &options, &models, &AtomicBool::new(false), &mut |happening| {
         if let Happening::Ended { record, progress } = happening {
             ended.push((record.trial, progress.best.as_ref().map(|best| best.metrics["accuracy"])));
@@ -241,7 +239,7 @@ fn after_an_edit_the_trials_that_are_candidates_still_are_kept() {
         let go_on = |stop_after: Option<usize>| {
             let mut options = before.clone();
             (options.resume, options.trials) = (true, 30);
-            let models = Files { space: &now, folder: folder.clone(), made: Mutex::new(vec![]) };
+            let models = Files { space: &now, folder: folder.path().to_owned(), made: Mutex::new(vec![]) };
             let (stop, mut said, mut ended) = (AtomicBool::new(false), None, 0);
             let outcome = run_search(&now, &options, &models, &stop, &mut |happening| match happening {
                 Happening::Edited { kept, dropped, differences } => said = Some((kept, dropped, differences.to_vec())),
@@ -306,7 +304,7 @@ fn stopping_ends_running_trials_and_loses_nothing() {
     let (space, folder) = (space(None), folder("stop"));
     let mut options = options(&folder, "random", 8, 2);
     options.evaluate = Evaluate::Command("test $MERGE_TRIAL -ge 2 && sleep 30; echo 1 {model} >/dev/null; echo 1".into());
-    let models = Files { space: &space, folder: folder.clone(), made: Mutex::new(vec![]) };
+    let models = Files { space: &space, folder: folder.path().to_owned(), made: Mutex::new(vec![]) };
     let stop = AtomicBool::new(false);
     let begun = std::time::Instant::now();
     let outcome = run_search(&space, &options, &models, &stop, &mut |happening| {

@@ -3,7 +3,7 @@
 use super::*;
 use merge_search::Rng;
 use std::fmt::Write;
-use std::path::PathBuf;
+use tempfile::TempDir;
 
 const LAYERS: &str = "
 fn same(x: tensor[c, h, w], f: int, k: int) -> tensor[f, h, w] {
@@ -93,10 +93,9 @@ impl Generator {
     }
 }
 
-fn read(text: &str, name: &str) -> (PathBuf, Front) {
-    let folder = std::env::temp_dir().join(format!("merge-networks-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("network.merge");
+fn read(text: &str, name: &str) -> (TempDir, Front) {
+    let folder = tempfile::Builder::new().prefix(&format!("merge-networks-{name}-")).tempdir().unwrap();
+    let file = folder.path().join("network.merge");
     std::fs::write(&file, text).unwrap();
     let front = Front::read(&Request { file, ..Request::default() }).unwrap();
     assert!(!front.diagnostics.iter().any(Diagnostic::is_error), "{text}\n{:?}", front.diagnostics);
@@ -130,14 +129,12 @@ fn what_is_wrong_with_any_candidate_is_found_by_few() {
     let (mut sound, mut faulty, mut saved) = (0, 0, 0);
     for seed in 0..120 {
         let text = Generator::network(seed);
-        let (folder, mut front) = read(&text, &seed.to_string());
+        let (_folder, mut front) = read(&text, &seed.to_string());
         if front.elaborate(&BTreeMap::new(), false).diagnostics.iter().any(|d| d.is_error() && d.code.0 != "E2009") {
             // What the defaults show, needs no search.
-            std::fs::remove_dir_all(folder).unwrap();
             continue;
         }
         let found = explore(front, Checks::Tried).unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
         let Ok(mut open) = found else { panic!("{text}: a space is empty") };
         let Some((count, wrong)) = brute_force(&mut open, &text) else { continue };
         let said: Vec<&str> = open.diagnostics.iter().map(|d| d.message.as_str()).collect();
@@ -155,9 +152,8 @@ fn what_is_wrong_with_any_candidate_is_found_by_few() {
 
 fn faults_of(text: &str, name: &str) -> Vec<String> {
     let text = format!("{LAYERS}{text}\nsearch network {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n");
-    let (folder, front) = read(&text, name);
+    let (_folder, front) = read(&text, name);
     let found = explore(front, Checks::Tried).unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
     let Ok(open) = found else { panic!("a space is empty") };
     assert!(open.notes.is_empty(), "{:?}", open.notes);
     open.diagnostics.iter().map(|d| format!("{} {}", d.message, d.notes.join(" "))).collect()

@@ -1,10 +1,10 @@
 use super::*;
-use std::path::PathBuf;
+use tempfile::TempDir;
 
 /// A folder with a recipe and a checkpoint of four layers, as a text that stands in for it.
-fn folder(name: &str, recipe: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("merge-space-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+fn folder(name: &str, recipe: &str) -> TempDir {
+    let place = tempfile::Builder::new().prefix(&format!("merge-space-{name}-")).tempdir().unwrap();
+    let folder = place.path();
     for model in ["base", "math", "code"] {
         let mut text = String::from("# merge schema 1\n");
         for l in 0..4 {
@@ -17,17 +17,19 @@ fn folder(name: &str, recipe: &str) -> PathBuf {
     }
     let head = "let base = checkpoint(\"base\")\nlet math = checkpoint(\"math\")\nlet code = checkpoint(\"code\")\n";
     std::fs::write(folder.join("recipe.merge"), format!("{head}{recipe}\n")).unwrap();
-    folder
+    place
 }
 
-fn request(name: &str, recipe: &str) -> Request {
-    Request { file: folder(name, recipe).join("recipe.merge"), ..Request::default() }
+/// The folder lives as long as it is held.
+fn request(name: &str, recipe: &str) -> (TempDir, Request) {
+    let folder = folder(name, recipe);
+    let file = folder.path().join("recipe.merge");
+    (folder, Request { file, ..Request::default() })
 }
 
 fn opened(name: &str, recipe: &str) -> OpenRecipe {
-    let request = request(name, recipe);
+    let (_folder, request) = request(name, recipe);
     let result = open(&request, Checks::Tried).unwrap();
-    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
     match result {
         Ok(open) => open,
         Err(analysis) => panic!("{:#?}", analysis.diagnostics),
@@ -35,9 +37,8 @@ fn opened(name: &str, recipe: &str) -> OpenRecipe {
 }
 
 fn faults(name: &str, recipe: &str) -> Vec<(&'static str, String)> {
-    let request = request(name, recipe);
+    let (_folder, request) = request(name, recipe);
     let result = open(&request, Checks::Tried).unwrap();
-    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
     match result {
         Ok(_) => Vec::new(),
         Err(a) => a.diagnostics.iter().filter(|d| d.is_error()).map(|d| (d.code.0, d.notes.join(" "))).collect(),
@@ -140,21 +141,19 @@ let first = a requires a <= 3
 let sum = a + b requires sum <= 3
 let product = a * b requires product >= 4
 save base * product * sum * first / product / sum / first to \"out\"";
-    let request = request("conflict", recipe);
+    let (_folder, request) = request("conflict", recipe);
     let Ok(Err(analysis)) = open(&request, Checks::Tried) else { panic!("the space is empty") };
     assert!(analysis.diagnostics.iter().filter(|d| d.is_error()).all(|d| d.code.0 == "E3104"));
     let Err(Empty { diagnostic: d, .. }) = explore(Front::read(&request).unwrap(), Checks::Tried).unwrap() else {
         panic!("the space is empty")
     };
-    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
     assert_eq!((d.code.0, d.labels.len()), ("E3104", 2));
 }
 
 /// The text under each label of the report of an empty space.
 fn conflict(name: &str, recipe: &str) -> Vec<String> {
-    let request = request(name, recipe);
+    let (_folder, request) = request(name, recipe);
     let explored = explore(Front::read(&request).unwrap(), Checks::Tried).unwrap();
-    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
     let Err(Empty { diagnostic: d, front }) = explored else { panic!("the space is empty") };
     assert_eq!(d.code.0, "E3104");
     d.labels.iter().map(|l| front.sources.slice(l.span).to_owned()).collect()
@@ -279,10 +278,9 @@ fn an_edit_elsewhere_renames_no_decision() {
 
 #[test]
 fn what_is_set_is_open_no_more() {
-    let mut request = request("pinned", MIXED);
+    let (_folder, mut request) = request("pinned", MIXED);
     request.set = vec![("candidate.method[0, mlp]".into(), "pick".into())];
     let open = open(&request, Checks::Tried).unwrap();
-    std::fs::remove_dir_all(request.file.parent().unwrap()).unwrap();
     let Ok(open) = open else { panic!("it has a space") };
     // Of four decisions between 1, 3 and 1 candidates one is made, and leaves 3.
     assert_eq!(open.space.count().to_string(), (3 * 125).to_string());
