@@ -4,6 +4,7 @@
 //! process group of their own, which is killed as a whole, so that nothing of a trial outlives it.
 
 use crate::engine::{Job, Metrics};
+use crate::settings::Goal;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
@@ -55,8 +56,8 @@ pub struct Objective<'a> {
     evaluate: &'a Evaluate,
     timeout: Option<Duration>,
     directory: Option<&'a Path>,
-    /// What a bare number is called.
-    metric: &'a str,
+    /// The goals' metrics; a bare number is the first of them.
+    goals: &'a [Goal],
     stop: &'a AtomicBool,
     process: Option<Running>,
 }
@@ -84,10 +85,10 @@ impl<'a> Objective<'a> {
         evaluate: &'a Evaluate,
         timeout: Option<Duration>,
         directory: Option<&'a Path>,
-        metric: &'a str,
+        goals: &'a [Goal],
         stop: &'a AtomicBool,
     ) -> Objective<'a> {
-        Objective { evaluate, timeout, directory, metric, stop, process: None }
+        Objective { evaluate, timeout, directory, goals, stop, process: None }
     }
 
     pub fn score(&mut self, job: &Job, choices: &Json, model: &Path) -> Scored {
@@ -141,7 +142,7 @@ impl<'a> Objective<'a> {
         let mut result = None;
         loop {
             match running.lines.recv_timeout(TICK) {
-                Ok(line) => result = metrics(&line, self.metric).or(result),
+                Ok(line) => result = metrics(&line, self.goals).or(result),
                 // Output is closed; the exit follows.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -150,7 +151,7 @@ impl<'a> Objective<'a> {
                 Ok(Some(status)) => {
                     // What is still in the pipe.
                     while let Ok(line) = running.lines.recv_timeout(TICK) {
-                        result = metrics(&line, self.metric).or(result);
+                        result = metrics(&line, self.goals).or(result);
                     }
                     running.kill();
                     return finish(status, result, &running);
@@ -176,10 +177,14 @@ impl<'a> Objective<'a> {
     }
 
     fn ask(&mut self, command: &str, job: &Job, choices: &Json, model: &Path) -> Scored {
-        let mut running = match self.process.take().map_or_else(|| self.start(command, true, None), Ok) {
+        // One that ended after its last answer owes nothing; another takes its place.
+        let alive = self.process.take().and_then(|mut old| matches!(old.child.try_wait(), Ok(None)).then_some(old));
+        let mut running = match alive.map_or_else(|| self.start(command, true, None), Ok) {
             Ok(running) => running,
             Err(reason) => return Scored::Failed(reason),
         };
+        // What it wrote before it was asked is no answer.
+        while running.lines.try_recv().is_ok() {}
         let question = json!({"trial": job.number, "model": model, "budget": job.budget, "choices": choices});
         let begun = Instant::now();
         let stdin = running.stdin.as_mut().expect("piped");
@@ -188,7 +193,7 @@ impl<'a> Objective<'a> {
         loop {
             match running.lines.recv_timeout(TICK) {
                 Ok(line) => {
-                    if let Some(result) = metrics(&line, self.metric) {
+                    if let Some(result) = metrics(&line, self.goals).filter(|_| !of_another_trial(&line, job)) {
                         self.process = Some(running);
                         return result.map_or_else(Scored::Failed, Scored::Metrics);
                     }
@@ -271,8 +276,9 @@ fn each_line(stream: impl Read, mut line_read: impl FnMut(String) -> bool) {
 }
 
 /// The line as a result: none if it is neither a number nor an object of JSON; an error if a number in it is none.
-fn metrics(line: &str, metric: &str) -> Option<Result<Metrics, String>> {
+fn metrics(line: &str, goals: &[Goal]) -> Option<Result<Metrics, String>> {
     let line = line.trim();
+    let metric = goals.first().map_or("score", |goal| goal.metric.as_str());
     let json: Json = match serde_json::from_str(line) {
         Ok(json) => json,
         // What other languages print for numbers that JSON does not have.
@@ -288,8 +294,8 @@ fn metrics(line: &str, metric: &str) -> Option<Result<Metrics, String>> {
     match json {
         Json::Number(number) => Some(Ok(Metrics::from([(metric.to_owned(), number.as_f64()?)]))),
         Json::Object(object) => {
-            if object.get(metric).is_some_and(Json::is_null) {
-                return Some(Err(format!("`{metric}` is not a finite number")));
+            if let Some(goal) = goals.iter().find(|goal| object.get(&goal.metric).is_some_and(Json::is_null)) {
+                return Some(Err(format!("`{}` is not a finite number", goal.metric)));
             }
             let number = |value: &Json| value.as_f64().or_else(|| value.as_bool().map(|b| f64::from(u8::from(b))));
             let numbers = object.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
@@ -297,6 +303,12 @@ fn metrics(line: &str, metric: &str) -> Option<Result<Metrics, String>> {
         }
         _ => None,
     }
+}
+
+/// Does the line say that it is about another trial?
+fn of_another_trial(line: &str, job: &Job) -> bool {
+    let json: Option<Json> = serde_json::from_str(line).ok();
+    json.and_then(|json| json.get("trial")?.as_u64()).is_some_and(|trial| trial != job.number)
 }
 
 /// The command with its places filled; paths with special characters are quoted.
@@ -317,10 +329,14 @@ mod tests {
         Job { number: 3, assignment: Assignment::default(), budget: Some(9.0) }
     }
 
+    fn goals() -> Vec<Goal> {
+        ["acc", "loss"].map(|metric| Goal { metric: metric.into(), maximize: true }).to_vec()
+    }
+
     fn score(evaluate: &Evaluate, timeout: f64) -> Scored {
-        let stop = AtomicBool::new(false);
+        let (stop, goals) = (AtomicBool::new(false), goals());
         let timeout = Some(Duration::from_secs_f64(timeout));
-        let mut objective = Objective::new(evaluate, timeout, None, "acc", &stop);
+        let mut objective = Objective::new(evaluate, timeout, None, &goals, &stop);
         objective.score(&job(), &json!({"a": 1}), Path::new("/tmp/a model"))
     }
 
@@ -359,12 +375,15 @@ mod tests {
         assert!(failed("true").contains("no number"));
         assert!(failed("echo nan").contains("`acc` is nan"));
         assert!(failed(r#"echo '{"acc": NaN}'"#).contains("not a finite"));
+        let second = failed(r#"echo '{"acc": 1, "loss": NaN}'"#);
+        assert!(second.contains("`loss` is not a finite number"), "{second}");
         assert!(failed("not_a_command_at_all").contains("exit code 127"));
     }
 
     #[test]
     fn a_timeout_kills_the_whole_group() {
-        let marker = std::env::temp_dir().join(format!("merge-search-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("alive");
         let text = format!("(sleep 2; touch {}) & sleep 30", marker.display());
         let begun = Instant::now();
         let Scored::Failed(reason) = score(&Evaluate::Command(text), 0.2) else { panic!() };
@@ -378,13 +397,32 @@ mod tests {
     fn a_warm_process_is_asked_again_and_started_again() {
         let script = r#"n=0; while read line; do n=$((n+1)); test $n = 3 && exit 1; echo log; echo "{\"acc\": $n}"; done"#;
         let evaluate = Evaluate::Process(script.into());
-        let stop = AtomicBool::new(false);
-        let mut objective = Objective::new(&evaluate, Some(Duration::from_secs(20)), None, "acc", &stop);
+        let (stop, goals) = (AtomicBool::new(false), goals());
+        let mut objective = Objective::new(&evaluate, Some(Duration::from_secs(20)), None, &goals, &stop);
         let mut ask = || objective.score(&job(), &json!({}), Path::new("m"));
         assert_eq!(ask(), numbers(&[("acc", 1.0)]));
         assert_eq!(ask(), numbers(&[("acc", 2.0)]));
         assert!(matches!(ask(), Scored::Failed(reason) if reason.contains("ended (exit code 1)")));
         assert_eq!(ask(), numbers(&[("acc", 1.0)]), "a new process");
+    }
+
+    #[test]
+    fn an_answer_belongs_to_its_question() {
+        let asked = |script: &str| {
+            let evaluate = Evaluate::Process(script.into());
+            let (stop, goals) = (AtomicBool::new(false), goals());
+            let mut objective = Objective::new(&evaluate, Some(Duration::from_secs(20)), None, &goals, &stop);
+            [(), ()].map(|()| {
+                let scored = objective.score(&job(), &json!({}), Path::new("m"));
+                std::thread::sleep(Duration::from_millis(300));
+                scored
+            })
+        };
+        let one = || numbers(&[("acc", 1.0), ("trial", 3.0)]);
+        let other = r#"while read line; do echo '{"trial": 2, "acc": 5}'; echo '{"trial": 3, "acc": 1}'; echo 7; done"#;
+        assert_eq!(asked(other), [one(), one()], "of another trial, and more than was asked for");
+        let once = r#"read line; echo '{"trial": 3, "acc": 1}'"#;
+        assert_eq!(asked(once), [one(), one()], "it ends after each answer");
     }
 
     #[test]

@@ -219,8 +219,7 @@ fn work(
     queue: &Mutex<Receiver<Job>>,
     done: Sender<Answer>,
 ) {
-    let metric = options.goals.first().map_or("score", |goal| &goal.metric);
-    let mut objective = Objective::new(&options.evaluate, options.timeout, options.directory.as_deref(), metric, stop);
+    let mut objective = Objective::new(&options.evaluate, options.timeout, options.directory.as_deref(), &options.goals, stop);
     loop {
         let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
         let Ok(job) = next else { return };

@@ -3,12 +3,12 @@
 //!
 //! A candidate is a path of steps from the root. In the plain tree a step is the answer to one decision; a domain too large to
 //! list gets new children as its node is visited (progressive widening). With bisection an ordered domain of n values is
-//! `ceil(log2 n)` steps, each taking one half, so that neighbours share what is learnt of them; a real range is halved
-//! [`HALVINGS`] times and drawn from what is left. With sharing, the statistics of a step are kept under the decision's path
-//! as well, for all nodes in which it is asked (all moves as first, Gelly and Silver 2007), and weigh more where the node itself
-//! has few visits: a tree of 10^60 leaves is never visited twice below its top, but its decisions are. Below the tree they
-//! also guide the rollout, which takes the best of random draws from what is believed of each option's mean (Thompson 1933): bounds
-//! would move all decisions in step, and never find out which of them made a trial good.
+//! `ceil(log2 n)` steps, each taking one half, so that neighbours share what is learnt of them (a logarithmic range of integers is
+//! halved at geometric means); a real range is halved down to one of [`CELLS`] cells and drawn from it. With sharing, the statistics of a
+//! step are kept under the decision's path as well, for all nodes in which it is asked (all moves as first, Gelly and Silver 2007), and
+//! weigh more where the node itself has few visits: a tree of 10^60 leaves is never visited twice below its top, but its decisions are.
+//! Below the tree they also guide the rollout, which takes the best of random draws from what is believed of each option's mean
+//! (Thompson 1933): bounds would move all decisions in step, and never find out which of them made a trial good.
 //!
 //! In the plain tree scores are mapped to `[0, 1]` by the smallest and largest so far. Shared statistics are those of few trials
 //! that differ in everything, where one very bad score would hide all differences; there a trial counts by its place among all
@@ -20,8 +20,10 @@ use crate::searcher::{Known, Proposal, Searcher, Trial};
 use crate::space::{Assignment, Domain, Slot, Value};
 use rustc_hash::FxHashMap;
 
-/// Times a real range is halved: 64 cells.
-const HALVINGS: u32 = 6;
+/// Cells of a real range: it is halved six times.
+const CELLS: u64 = 64;
+/// Times a list or a range of integers is halved at most; what is left then is drawn from.
+const HALVINGS: u32 = 20;
 /// Domains with more values get their children one by one.
 const LISTED: u64 = 64;
 /// Visits of a node at which its own statistics weigh as much as the shared ones.
@@ -96,19 +98,69 @@ fn believed(visits: f64, mean: f64, rng: &mut Rng) -> f64 {
     (before + mean * visits) / (visits + 1.0) + libm::sqrt(variance / (visits + 1.0)) * rng.normal()
 }
 
-/// The halves that lead to an index among `n`: 0 is `[l, mid)`, 1 is `[mid, r)` with `mid = (l + r) / 2`.
-pub fn bisection(index: u64, n: u64) -> Vec<u64> {
-    let (mut low, mut high, mut path) = (0, n, vec![]);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        path.push(u64::from(index >= middle));
-        if index < middle {
-            high = middle;
-        } else {
-            low = middle;
-        }
+/// What is left of an ordered domain after some halvings: ranks of its values, or cells of a real range.
+#[derive(Clone, Copy, Debug)]
+struct Halves {
+    low: u64,
+    high: u64,
+    /// A bit for each halving, after a 1.
+    history: u64,
+    /// The first value of a logarithmic range of integers, which is halved at the geometric mean of what is left.
+    log_from: Option<i64>,
+}
+
+impl Halves {
+    fn new(domain: &Domain) -> Halves {
+        let log_from = if let Domain::Int { low, log: true, .. } = domain { Some(*low) } else { None };
+        let count = if matches!(domain, Domain::Real { .. }) { CELLS } else { domain.small_count().unwrap_or(u64::MAX) };
+        Halves { low: 0, high: count, history: 1, log_from }
     }
-    path
+
+    /// The first of the upper half; none if there is nothing left to halve.
+    fn middle(&self) -> Option<u64> {
+        if self.high - self.low <= 1 || self.history >> HALVINGS > 0 {
+            return None;
+        }
+        let half = (self.high - self.low) / 2;
+        let Some(from) = self.log_from else { return Some(self.low + half) };
+        let value = |rank: u64| from as f64 + rank as f64;
+        let mean = libm::sqrt(value(self.low) * value(self.high)).round() - from as f64;
+        Some((mean.max(0.0) as u64).clamp(self.low + 1, self.high - 1))
+    }
+
+    fn take(&mut self, middle: u64, half: u64) {
+        if half == 0 {
+            self.high = middle;
+        } else {
+            self.low = middle;
+        }
+        self.history = self.history * 2 + half;
+    }
+
+    /// A value of what is left.
+    fn draw(&self, domain: &Domain, rng: &mut Rng) -> Value {
+        if matches!(domain, Domain::Real { .. }) {
+            return domain.at((self.low as f64 + rng.unit()) / CELLS as f64).expect("a range");
+        }
+        let rank = if self.high - self.low == 1 { self.low } else { self.low + rng.bits() % (self.high - self.low) };
+        domain.unrank(rank.into())
+    }
+
+    /// Is one value left?
+    fn is_value(&self, domain: &Domain) -> bool {
+        self.high - self.low == 1 && !matches!(domain, Domain::Real { .. })
+    }
+}
+
+/// The place of a value among what [`Halves`] halves.
+fn place(domain: &Domain, value: &Value) -> u64 {
+    match domain {
+        Domain::Real { .. } => {
+            let there = (domain.position(value).unwrap_or(0.5).clamp(0.0, 1.0) * CELLS as f64) as u64;
+            there.min(CELLS - 1)
+        }
+        _ => u64::try_from(domain.rank(value)).unwrap_or(u64::MAX).min(u64::MAX - 1),
+    }
 }
 
 impl Stats {
@@ -151,28 +203,28 @@ impl Mcts {
         }
     }
 
-    /// The number of equal cells a domain is halved into; none where it is not halved.
-    fn cells(&self, domain: &Domain) -> Option<u64> {
-        let halved = self.bisect && domain.is_ordered() && domain.only().is_none();
-        halved.then(|| domain.small_count().unwrap_or(1 << HALVINGS).min(1 << 20))
+    fn is_halved(&self, domain: &Domain) -> bool {
+        self.bisect && domain.is_ordered() && domain.only().is_none()
     }
 
-    /// The moves that lead to a candidate.
-    fn steps(&self, known: &Known, assignment: &Assignment) -> Vec<Step> {
-        let mut steps = vec![];
+    /// The moves that lead to a candidate, and whether they lead to no other.
+    fn steps(&self, known: &Known, assignment: &Assignment) -> (Vec<Step>, bool) {
+        let (mut steps, mut alone) = (vec![], true);
         let given = crate::vary::BySlot::new(known.space, assignment);
         known.space.walk(&mut |decision| {
             let (slot, domain, list) = (decision.slot, decision.domain, known.space.list_number(decision));
             let value = given.get(decision).unwrap_or_else(|| domain.middle());
-            match self.cells(domain) {
-                Some(cells) => {
-                    let mut history = 1;
-                    for half in bisection(cell(domain, &value, cells), cells) {
-                        steps.push(Step { slot, list, history, options: Some(2), taken: Taken::Option(half) });
-                        history = history * 2 + half;
+            match self.is_halved(domain) {
+                true => {
+                    let (place, mut left) = (place(domain, &value), Halves::new(domain));
+                    while let Some(middle) = left.middle() {
+                        let half = u64::from(place >= middle);
+                        steps.push(Step { slot, list, history: left.history, options: Some(2), taken: Taken::Option(half) });
+                        left.take(middle, half);
                     }
+                    alone &= left.is_value(domain);
                 }
-                None => {
+                false => {
                     let options = listed(domain);
                     let taken = match options {
                         Some(_) => Taken::Option(u64::try_from(domain.rank(&value)).expect("listed")),
@@ -183,7 +235,7 @@ impl Mcts {
             }
             value
         });
-        steps
+        (steps, alone)
     }
 
     /// Descends by UCT and gives the candidate at the end. `noise`: the chance of a random move, for when the best is known.
@@ -191,36 +243,21 @@ impl Mcts {
         let mut node = Some(0);
         known.space.walk(&mut |decision| {
             let question = (decision.slot, known.space.list_number(decision));
-            match self.cells(decision.domain) {
-                Some(cells) => self.halve(decision.domain, question, cells, &mut node, noise, rng),
-                None => self.list(decision.domain, question, &mut node, noise, rng),
+            match self.is_halved(decision.domain) {
+                true => self.halve(decision.domain, question, &mut node, noise, rng),
+                false => self.list(decision.domain, question, &mut node, noise, rng),
             }
         })
     }
 
-    fn halve(
-        &self,
-        domain: &Domain,
-        question: (Slot, u32),
-        cells: u64,
-        node: &mut Option<usize>,
-        noise: f64,
-        rng: &mut Rng,
-    ) -> Value {
-        let (mut low, mut high, mut history) = (0, cells, 1);
-        while high - low > 1 {
-            let half = self.select(question, history, 2, *node, noise, rng);
+    fn halve(&self, domain: &Domain, question: (Slot, u32), node: &mut Option<usize>, noise: f64, rng: &mut Rng) -> Value {
+        let mut left = Halves::new(domain);
+        while let Some(middle) = left.middle() {
+            let half = self.select(question, left.history, 2, *node, noise, rng);
             *node = node.and_then(|node| self.child(node, &Taken::Option(half)));
-            history = history * 2 + half;
-            let middle = low + (high - low) / 2;
-            if half == 0 {
-                high = middle;
-            } else {
-                low = middle;
-            }
+            left.take(middle, half);
         }
-        let within = if domain.small_count() == Some(cells) { 0.5 } else { rng.unit() };
-        domain.at((low as f64 + within) / cells as f64).expect("an ordered domain is a line")
+        left.draw(domain, rng)
     }
 
     fn list(&self, domain: &Domain, question: (Slot, u32), node: &mut Option<usize>, noise: f64, rng: &mut Rng) -> Value {
@@ -318,8 +355,8 @@ impl Mcts {
         (trust * own.visits + (1.0 - trust) * all.visits, mean)
     }
 
-    /// Counts the visit along the path, and lets the tree grow by one node.
-    fn visit(&mut self, steps: &[Step]) {
+    /// Counts the visit along the path, and lets the tree grow by one node. `alone`: the path leads to one candidate.
+    fn visit(&mut self, steps: &[Step], alone: bool) {
         let (mut node, mut trail) = (0, vec![0]);
         let mut inside = true;
         self.nodes[0].stats.visits += 1.0;
@@ -346,7 +383,7 @@ impl Mcts {
             trail.push(node);
         }
         // A path that lies in the tree to its end is used up, and so is a node all of whose options are.
-        if trail.len() == steps.len() + 1 {
+        if alone && trail.len() == steps.len() + 1 {
             self.nodes[node].done = true;
             for (step, node) in steps.iter().zip(&trail).rev() {
                 let children = &self.nodes[*node].children;
@@ -365,11 +402,6 @@ fn listed(domain: &Domain) -> Option<u64> {
     domain.small_count().filter(|count| *count <= LISTED || matches!(domain, Domain::Members { .. }))
 }
 
-fn cell(domain: &Domain, value: &Value, cells: u64) -> u64 {
-    let there = (domain.position(value).unwrap_or(0.5).clamp(0.0, 1.0) * cells as f64) as u64;
-    there.min(cells - 1)
-}
-
 impl Mcts {
     /// What a score counts: the part of the trials it is at least as good as, raised.
     fn place(&self, score: f64) -> f64 {
@@ -380,7 +412,7 @@ impl Mcts {
     fn count(&mut self, known: &Known, trial: &Trial, score: Option<f64>) {
         let mut node = Some(0);
         self.nodes[0].stats.tell(score);
-        for step in self.steps(known, &trial.assignment) {
+        for step in self.steps(known, &trial.assignment).0 {
             if let Taken::Option(option) = step.taken
                 && self.bisect
             {
@@ -404,8 +436,8 @@ impl Searcher for Mcts {
         });
         self.rng = rng;
         if let Proposal::Try { assignment, .. } = &proposal {
-            let steps = self.steps(known, assignment);
-            self.visit(&steps);
+            let (steps, alone) = self.steps(known, assignment);
+            self.visit(&steps, alone);
         }
         proposal
     }
@@ -439,13 +471,59 @@ impl Searcher for Mcts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::SpaceBuilder;
+
+    fn integers(n: i64, log: bool) -> Domain {
+        Domain::Int { low: 1, high: n, log }
+    }
+
+    /// The halves that lead to a rank.
+    fn bisection(rank: u64, domain: &Domain) -> Vec<u64> {
+        let (mut left, mut path) = (Halves::new(domain), vec![]);
+        while let Some(middle) = left.middle() {
+            let half = u64::from(rank >= middle);
+            left.take(middle, half);
+            path.push(half);
+        }
+        assert!(left.is_value(domain) && left.low == rank, "{left:?}");
+        path
+    }
+
+    #[test]
+    fn every_integer_of_a_logarithmic_range_has_a_path_of_its_own() {
+        let domain = integers(100, true);
+        let paths: std::collections::BTreeSet<Vec<u64>> = (0..100).map(|i| bisection(i, &domain)).collect();
+        assert_eq!(paths.len(), 100);
+        // 1 to 9, then 10 to 100; small integers need few halvings.
+        assert_eq!((bisection(8, &domain)[0], bisection(9, &domain)[0]), (0, 1));
+        assert!(bisection(0, &domain).len() < bisection(99, &domain).len());
+    }
+
+    #[test]
+    fn a_cell_of_a_real_range_is_looked_into_again() {
+        let mut b = SpaceBuilder::new();
+        let x = b.decide("x", Domain::Real { low: 0.0, high: 1.0, log: false }, None);
+        let space = b.finish(x).unwrap();
+        let goals = [crate::Goal { metric: "g".into(), maximize: true }];
+        let algorithm = crate::engine::algorithm("mcts");
+        let mut engine = crate::engine::Engine::new(&space, &algorithm, &goals, 1, 1).unwrap();
+        let mut near = 0;
+        for _ in 0..64 {
+            let crate::engine::Next::Try(job) = engine.next(&mut |_| Ok(())) else { panic!() };
+            let (_, Value::Real(x)) = &job.assignment.entries()[0] else { panic!() };
+            near += u32::from((x - 0.3).abs() < 0.05);
+            engine.tell(job.number, Some(vec![-(x - 0.3).abs()]));
+        }
+        // Evenly, six or seven of them would be.
+        assert!(near > 20, "{near}");
+    }
 
     #[test]
     fn bisection_and_bounds_are_those_of_the_reference() {
-        let paths: Vec<Vec<u64>> = (0..6).map(|i| bisection(i, 6)).collect();
+        let paths: Vec<Vec<u64>> = (0..6).map(|i| bisection(i, &integers(6, false))).collect();
         let expected: [&[u64]; 6] = [&[0, 0], &[0, 1, 0], &[0, 1, 1], &[1, 0], &[1, 1, 0], &[1, 1, 1]];
         assert_eq!(paths, expected);
-        assert_eq!((0..32).map(|i| bisection(i, 32).len()).max(), Some(5));
+        assert_eq!((0..32).map(|i| bisection(i, &integers(32, false)).len()).max(), Some(5));
         assert_eq!(uct(0.0, 0.0, 10.0, 1.0), f64::INFINITY);
         // sum_r = 3, n = 4, N = 10, c = 0.5.
         assert!((uct(0.75, 4.0, 10.0, 0.5) - 1.286491506572).abs() < 1e-9);
