@@ -1,9 +1,10 @@
 //! Adapters: each kind against numpy (`golden/adapters.py`, whose numbers `peers/adapters.py` holds against PEFT's),
 //! their algebra, and `save .. as peft` read again.
 
+use merge_abi::DType;
 use merge_ir::tir::Op;
 use merge_runtime::Options;
-use merge_tests::{Folder, Tensor, analyse_text, read_model, read_tensors, root, run_text};
+use merge_tests::{Folder, Tensor, analyse_text, read_model, read_tensors, root, run_text, write_adapter, write_checkpoint};
 use std::{collections::BTreeMap, os::unix::fs::symlink, path::Path};
 
 type Model = BTreeMap<String, Tensor>;
@@ -304,4 +305,28 @@ fn an_adapter_is_replaced_by_one_of_the_same_scales_only() {
     assert!(with("same").is_ok());
     let error = with("louder").expect_err("another alpha");
     assert!(error.message.contains("scales its factors otherwise"), "{}", error.message);
+}
+
+/// The base streams by: what is held are factors, never a weight.
+#[test]
+fn applying_an_adapter_holds_its_factors_alone() {
+    const SIDE: usize = 256;
+    let folder = Folder::new("streamed");
+    let names: Vec<String> = (0..4).map(|l| format!("layers.{l}.q")).collect();
+    let weight = Tensor { dtype: DType::F32, shape: vec![SIDE, SIDE], entries: vec![0.5; SIDE * SIDE] };
+    let weights: Vec<(String, Tensor)> = names.iter().map(|n| (format!("{n}.weight"), weight.clone())).collect();
+    write_checkpoint(&folder.join("base"), weights.iter().map(|(n, t)| (n.as_str(), t.clone())), &[]);
+    let factors = names.iter().flat_map(|n| {
+        let part = |part: &str, shape: [usize; 2]| (format!("base_model.model.{n}.lora_{part}.weight"), shape.to_vec());
+        [part("A", [2, SIDE]), part("B", [SIDE, 2])]
+    });
+    let config = "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q\"]}";
+    write_adapter(&folder.join("lora"), config, &factors.collect::<Vec<_>>());
+    let recipe =
+        "let base = checkpoint(\"base\")\nlet lora = adapter(\"lora\", on: base)\nsave base + 0.8 * lora - 0.1 * lora to \"x\"\n";
+    let analysis = analyse_text(&folder, recipe);
+    let plan = &analysis.compiled.as_ref().expect("a recipe that is fine").plan;
+    let held = merge_runtime::estimate(plan, 1 << 30, Some(1)).expect("enough memory").temporaries;
+    let factors = 4 * 2 * 2 * SIDE as u64;
+    assert!(held > 0 && held <= 2 * factors, "{held} bytes held, where the factors of a weight have {factors}");
 }
