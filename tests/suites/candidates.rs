@@ -171,7 +171,7 @@ fn trials_start_from_what_the_nearest_trial_before_them_trained() {
             let trained = nearest.map(|n| f64::from(f32::from_le_bytes([b'A' + n as u8; 4])));
             let inherited = nearest.map(|n| shapes(folder, n)).unwrap_or_default();
             for tensor in &own {
-                let is = starts[&tensor.0].entries.iter().all(|x| Some(f64::from(*x)) == trained);
+                let is = starts[&tensor.0].entries.iter().all(|x| Some(*x) == trained);
                 assert_eq!(is, inherited.contains(tensor), "trial {trial}, {}, window {window}", tensor.0);
                 taken += usize::from(is);
             }

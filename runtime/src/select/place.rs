@@ -39,7 +39,7 @@ pub struct Dealt {
 }
 
 /// A number of keys of a row.
-trait Number: Copy + Default {
+pub trait Number: Copy + Default {
     fn of(n: u32) -> Self;
     fn get(self) -> u32;
 }

@@ -382,7 +382,9 @@ fn maximal(
     uncovered: &FxHashSet<(Taint, Taint, u64)>,
     taints: &Taints,
 ) -> Vec<Mention> {
-    let mut places: BTreeMap<(u64, &[u32]), Vec<(&[u32], bool)>> = BTreeMap::new();
+    // Decisions, and whether they are covered, of those at one place.
+    type Sets<'a> = Vec<(&'a [u32], bool)>;
+    let mut places: BTreeMap<(u64, &[u32]), Sets<'_>> = BTreeMap::new();
     for mention @ (decisions, reached_by, place) in mentions {
         let covered = !uncovered.contains(mention);
         places.entry((*place, taints.members(*reached_by))).or_default().push((taints.members(*decisions), covered));
