@@ -18,7 +18,26 @@ use std::time::Duration;
 /// What is wrong with the settings of the searches of a recipe.
 pub(crate) fn check(program: &Program) -> Vec<Diagnostic> {
     let searches = program.items.iter().filter_map(|i| if let Item::Search(s) = i { Some(s) } else { None });
-    searches.filter_map(|s| algorithm(s).err()).map(|d| *d).collect()
+    searches.filter_map(|s| check_one(s).err()).map(|d| *d).collect()
+}
+
+fn check_one(search: &Search) -> Result<(), Box<Diagnostic>> {
+    let (algorithm, _) = algorithm(search)?;
+    let Some(setting) = search.settings.iter().find(|s| s.key == "evaluate") else { return Ok(()) };
+    let fault = evaluation(&setting.value).and_then(|evaluate| evaluate.check(algorithm.uses_budget()).err());
+    fault.map_or(Ok(()), |fault| Err(Box::new(Diagnostic::new(BAD_SEARCH, fault, setting.span, ""))))
+}
+
+/// What scores candidates.
+fn evaluation(value: &Plain) -> Option<Evaluate> {
+    match value {
+        Plain::Call(kind, args) => match args.as_slice() {
+            [(None, Plain::Str(text))] if kind == "process" => Some(Evaluate::Process(text.clone())),
+            [(None, Plain::Str(text))] => Some(Evaluate::Command(text.clone())),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The algorithm that a search names, with its seed.
@@ -97,14 +116,8 @@ pub fn prepare(request: &Request, open: OpenRecipe, flags: &Flags) -> Result<Pre
         };
         list.into_iter().filter_map(name).collect()
     };
-    let evaluate = match setting("evaluate") {
-        Some(Plain::Call(kind, args)) => match args.as_slice() {
-            [(None, Plain::Str(text))] if kind == "process" => Evaluate::Process(text.clone()),
-            [(None, Plain::Str(text))] => Evaluate::Command(text.clone()),
-            _ => return Err(Error::internal("an evaluation that was checked has no text")),
-        },
-        _ => return Err(Error::internal("a search that was checked has no evaluation")),
-    };
+    let evaluate =
+        setting("evaluate").and_then(evaluation).ok_or_else(|| Error::internal("a search that was checked has no evaluation"))?;
     let (mut algorithm, mut seed) = algorithm(search).map_err(|d| Error::usage(d.message))?;
     if let Some(name) = &flags.using {
         algorithm = Algorithm::parse(name, Map::new()).map_err(Error::usage)?;

@@ -18,6 +18,9 @@ use std::rc::Rc;
 /// The most faults whose candidates are looked into.
 const MOST_FAULTS: usize = 8;
 
+/// The most values that are tried in the place of others, of one fault.
+const MOST_CURES: u128 = 256;
+
 /// The most ways that are remembered to one place.
 const MOST_WAYS: usize = 8;
 
@@ -286,17 +289,36 @@ pub(super) fn faults(passes: &mut Passes) -> Vec<Diagnostic> {
     found
 }
 
-/// The answers without which a fault is gone.
+/// The answers that a fault is due to: those without which it is gone, where all others are as they stand in for the rest, and those of which
+/// another value cures it.
 fn needed(passes: &mut Passes, pass: &Pass, fault: &Diagnostic) -> Vec<String> {
-    let same = |p: &Pass| {
-        p.is_feasible() && p.diagnostics.iter().any(|d| d.code == fault.code && d.primary_span() == fault.primary_span())
-    };
+    let same = |p: &Pass| p.diagnostics.iter().any(|d| d.code == fault.code && d.primary_span() == fault.primary_span());
     let mut answered = pass.answered.clone();
     for id in pass.answered.keys() {
         let mut less = answered.clone();
         less.remove(id);
-        if same(&passes.get(&less)) {
+        let other = passes.get(&less);
+        if other.is_feasible() && same(&other) {
             answered = less;
+        }
+    }
+    let all = |d: &u32| pass.answered.contains_key(&pass.decisions[*d as usize].id);
+    let (first, then): (Vec<u32>, Vec<u32>) = (0..pass.decisions.len() as u32).partition(all);
+    let mut left = MOST_CURES;
+    for d in first.into_iter().chain(then) {
+        let id = &pass.decisions[d as usize].id;
+        if answered.contains_key(id) || pass.values(d).is_none_or(|values| values > left) {
+            continue;
+        }
+        let own = pass.answer(d);
+        let cures = pass.values_of(d).into_iter().filter(|value| *value != own).any(|value| {
+            left -= 1;
+            let other =
+                passes.get(&pass.answered.iter().map(|(id, a)| (id.clone(), a.clone())).chain([(id.clone(), value)]).collect());
+            other.is_feasible() && !same(&other)
+        });
+        if cures {
+            answered.insert(id.clone(), own);
         }
     }
     let text = |(id, a): (&String, &Answer)| {
