@@ -4,9 +4,10 @@
 //! beside answers that lead to the place, and independent places share candidates: as many candidates are elaborated as the
 //! largest of the sets has combinations, or a little more.
 //!
-//! Invariant: of a set of at most [`super::MOST_COMBINATIONS`] combinations, each was seen at its place in a candidate that no
+//! Invariant: of a set of at most [`super::most_combinations`] combinations, each was seen at its place in a candidate that no
 //! condition excludes, or there is none such: what a set depends on and what its place depends on are complete.
 
+use super::claims::Claims;
 use super::complete::Completion;
 use super::passes::{Answered, Pass, Passes};
 use merge_base::Diagnostic;
@@ -125,6 +126,8 @@ struct Cover {
     names: HashMap<String, Rc<str>>,
     /// What is left to the candidates, as sentences.
     large: Vec<String>,
+    /// Whether sets were left to claims.
+    claimed: bool,
 }
 
 /// Elaborates candidates until every combination of decisions that meet in a computation was tried. What was left to the
@@ -132,6 +135,7 @@ struct Cover {
 pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
     let mut cover = Cover::default();
     let mut completion = Completion::new(space);
+    let mut claims = Claims::default();
     let mut seen = 0;
     loop {
         for pass in passes.all().into_iter().skip(seen) {
@@ -140,7 +144,13 @@ pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
             completion.look(&pass);
         }
         if cover.sets.iter().all(|s| s.open.is_empty()) {
-            break;
+            if cover.claimed && claims.decide(passes, &completion) > 0 {
+                cover.note_large("some checks mention more combinations of decisions than can be decided beforehand".into());
+            }
+            if seen == passes.count() {
+                break;
+            }
+            continue;
         }
         if seen >= super::MOST_PASSES {
             cover.large.push("the checks mention more combinations of decisions than can be tried beforehand".into());
@@ -148,7 +158,7 @@ pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
         }
         passes.get(&cover.candidate(&completion));
     }
-    if !cover.large.is_empty() && *space.count() <= super::MOST_COMBINATIONS.into() {
+    if !cover.large.is_empty() && *space.count() <= super::most_combinations().into() {
         // Decisions that exclude each other make fewer candidates than combinations.
         let all = (0..=u64::MAX).map_while(|rank| space.unrank(&rank.into()));
         all.for_each(|candidate| drop(passes.get(&completion.answers(&candidate))));
@@ -186,8 +196,12 @@ impl Cover {
 
     /// Notes the sets of a candidate, and which combinations it has at the places that it reaches.
     fn look(&mut self, pass: &Rc<Pass>) {
-        for mention in &pass.exploration.mentions {
-            if mention.decisions.iter().any(|d| mention.reached_by.contains(d)) {
+        let tried = pass.tried();
+        for (mention, _) in pass.exploration.mentions.iter().zip(tried).filter(|(_, tried)| *tried) {
+            if mention.covered && pass.combinations(&mention.decisions).is_none() {
+                self.claimed = true;
+                self.add_each(pass, &mention.decisions);
+            } else if mention.decisions.iter().any(|d| mention.reached_by.contains(d)) {
                 // Some values may lead to the place only beside others of what leads there too.
                 let both: BTreeSet<u32> = mention.decisions.iter().chain(&mention.reached_by).copied().collect();
                 self.add(pass, &both.into_iter().collect::<Vec<_>>(), mention);
@@ -251,15 +265,23 @@ impl Cover {
 
     /// Too many combinations: the values of each decision are tried at least once.
     fn leave(&mut self, pass: &Rc<Pass>, decisions: &[u32]) {
+        self.add_each(pass, decisions);
+        let count = decisions.len();
+        self.note_large(format!(
+            "some checks mention {count} decisions at once, more than {} combinations",
+            super::most_combinations()
+        ));
+    }
+
+    fn add_each(&mut self, pass: &Rc<Pass>, decisions: &[u32]) {
         for d in decisions.iter().filter(|d| pass.combinations(&[**d]).is_some()) {
             self.add(pass, &[*d], &NOWHERE);
         }
+    }
+
+    fn note_large(&mut self, what: String) {
         if self.large.is_empty() {
-            self.large.push(format!(
-                "some checks mention {} decisions at once, more than {} combinations: each candidate is checked before it is built",
-                decisions.len(),
-                super::MOST_COMBINATIONS
-            ));
+            self.large.push(format!("{what}: each candidate is checked before it is built"));
         }
     }
 }

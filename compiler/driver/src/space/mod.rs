@@ -6,6 +6,8 @@
 //! | `tasks` | which candidates must be looked at, so that no decision is missed |
 //! | `tree` | the tree of what was found, for the room that searches |
 //! | `checks` | candidates for the checks that mention several decisions |
+//! | `claims` | checks that mention too many decisions for that, decided by what they claim |
+//! | `reach` | the values that terms can have together |
 //! | `complete` | candidates that the conditions allow, with some answers given |
 //! | `conflict` | why a space is empty |
 //! | `describe` | the tree for people, candidates drawn and numbered |
@@ -20,6 +22,9 @@
 //! Not here: algorithms of search (`merge-search`), what a candidate is worth.
 
 mod checks;
+mod claims;
+#[cfg(test)]
+mod claims_tests;
 mod complete;
 mod conflict;
 mod convert;
@@ -27,6 +32,7 @@ mod describe;
 #[cfg(test)]
 mod networks_tests;
 mod passes;
+mod reach;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -40,8 +46,22 @@ use merge_search::Assignment;
 use merge_sema::space::{Answer, Domain};
 use std::collections::BTreeMap;
 
-/// More combinations than this are not tried beforehand, but candidate by candidate.
-pub(crate) const MOST_COMBINATIONS: u128 = 10_000;
+/// More combinations than this are not tried one by one: claims are decided by what terms can be, the rest candidate by candidate.
+#[cfg(not(test))]
+pub(crate) fn most_combinations() -> u128 {
+    10_000
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Lowered where small spaces stand in for large ones.
+    pub(crate) static MOST_COMBINATIONS: std::cell::Cell<u128> = const { std::cell::Cell::new(10_000) };
+}
+
+#[cfg(test)]
+pub(crate) fn most_combinations() -> u128 {
+    MOST_COMBINATIONS.get()
+}
 
 /// More elaborations than this are not spent on one space.
 const MOST_PASSES: usize = 12_000;

@@ -39,13 +39,14 @@ impl<'f> Passes<'f> {
             return self.done[*known].clone();
         }
         let elaborated = self.front.watch(answered);
-        let pass = Pass {
+        let mut pass = Pass {
             answered: answered.clone(),
             decisions: elaborated.decisions,
             exploration: elaborated.exploration.unwrap_or_default(),
             diagnostics: elaborated.diagnostics,
             parameters: elaborated.parameters,
         };
+        pass.slim();
         self.by_answers.insert(key, self.done.len());
         self.done.push(Rc::new(pass));
         self.done[self.done.len() - 1].clone()
@@ -104,7 +105,7 @@ impl Pass {
     /// The combinations of some decisions; none where they are too many to be tried.
     pub fn combinations(&self, decisions: &[u32]) -> Option<u128> {
         let product = decisions.iter().try_fold(1u128, |n, d| n.checked_mul(self.values(*d)?))?;
-        (product <= super::MOST_COMBINATIONS).then_some(product)
+        (product <= super::most_combinations()).then_some(product)
     }
 
     /// The answer of a decision. Where other decisions may change its list, by label: in another candidate a place may mean another
@@ -126,6 +127,31 @@ impl Pass {
         match has_labels && waits {
             true => Answer::Label(self.decisions[decision as usize].domain.text(&answer)),
             false => answer,
+        }
+    }
+
+    /// By mention: whether no larger set at its place is tried, and this with it.
+    pub fn tried(&self) -> Vec<bool> {
+        let all = &self.exploration.mentions;
+        let mut places: BTreeMap<(u64, &[u32]), Vec<&[u32]>> = BTreeMap::new();
+        for m in all.iter().filter(|m| self.combinations(&m.decisions).is_some()) {
+            places.entry((m.place, &m.reached_by)).or_default().push(&m.decisions);
+        }
+        let inside = |a: &[u32], b: &[u32]| a.len() < b.len() && a.iter().all(|d| b.binary_search(d).is_ok());
+        let alone = all.iter().map(|m| match places.get(&(m.place, m.reached_by.as_slice())) {
+            Some(others) => !others.iter().any(|o| inside(&m.decisions, o)),
+            None => true,
+        });
+        alone.collect()
+    }
+
+    /// Forgets claims and terms that nobody asks for: where all combinations are few.
+    fn slim(&mut self) {
+        let all: Vec<u32> = (0..self.decisions.len() as u32).collect();
+        if self.combinations(&all).is_some() {
+            self.exploration.claims.clear();
+            self.exploration.terms.clear();
+            self.exploration.conditions.iter_mut().for_each(|c| c.term = None);
         }
     }
 

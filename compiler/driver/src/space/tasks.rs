@@ -194,7 +194,7 @@ impl Found {
                     "whether some decisions are there depends on {} others in more than {} ways: each candidate finds out before \
                      it is built, and the size counts those that were seen as if they were always there",
                     open.len(),
-                    super::MOST_COMBINATIONS
+                    super::most_combinations()
                 ));
                 continue;
             }
@@ -273,7 +273,7 @@ impl Found {
                 self.note(format!(
                     "whether there is a decision `{id}` depends on {others} others in more than {} ways: each candidate finds out \
                      before it is built, and the size counts it as if it were always there",
-                    super::MOST_COMBINATIONS
+                    super::most_combinations()
                 ));
             }
         }

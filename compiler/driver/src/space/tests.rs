@@ -102,7 +102,8 @@ let count = len([t for t in 0..200 if on[t]])
 save base * (count + 1) / (count + 1) to \"out\"";
     let open = opened("large", recipe);
     assert_eq!(open.space.size().skeletons(), num(2).pow(200));
-    assert!(open.notes.iter().any(|n| n.contains("each candidate is checked")), "{:?}", open.notes);
+    // What the length is in each candidate is known without trying them.
+    assert!(open.notes.is_empty(), "{:?}", open.notes);
     assert!(open.passes < 10, "{}", open.passes);
 }
 

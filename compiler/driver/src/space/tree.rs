@@ -28,10 +28,11 @@ pub(super) fn assemble(found: &Found) -> Option<Result<Space, SpaceError>> {
 
 /// What is wrong with orders and parts of lists that other decisions change: that they have too many values.
 pub(super) fn too_many(found: &Found) -> Vec<Diagnostic> {
-    let large = |d: &&Decision| convert::domain(&d.domain).small_count().is_none_or(|n| u128::from(n) > super::MOST_COMBINATIONS);
+    let large =
+        |d: &&Decision| convert::domain(&d.domain).small_count().is_none_or(|n| u128::from(n) > super::most_combinations());
     let fault = |d: &Decision| {
         let message = format!("`{}` has too many values for a list that other decisions change", d.id);
-        Diagnostic::new(BAD_ANSWER, message, d.span, format!("more than {}", super::MOST_COMBINATIONS))
+        Diagnostic::new(BAD_ANSWER, message, d.span, format!("more than {}", super::most_combinations()))
             .help("take one list for all candidates, or make one decision for each of the lists, in arms")
     };
     changing(found).into_values().filter(large).map(fault).collect()

@@ -480,6 +480,7 @@ impl<'p> Cx<'p> {
             self.bind(&clause.binding, Value::Poison, frame);
             return false;
         };
+        self.claim_length(&clause.list, LONGEST_LIST, members.len(), frame);
         let mut complete = true;
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
@@ -492,7 +493,7 @@ impl<'p> Cx<'p> {
                 None => true,
                 Some(c) => {
                     let (value, taint) = self.apart_expr(c, frame);
-                    self.count_member(clause, frame);
+                    self.count_member(clause, turn, frame);
                     self.select_by(taint);
                     reached = self.union(reached, taint);
                     self.note_control(reached, decides);
@@ -552,7 +553,7 @@ impl<'p> Cx<'p> {
         let mut trace = self.operand_trace(of_start, frame);
         let (values, length) = self.apart_expr(list, frame);
         let Ok(members) = self.members(&values, list.span) else { return Value::Poison };
-        self.claim_length(list, LONGEST_FOLD, frame);
+        self.claim_length(list, LONGEST_FOLD, members.len(), frame);
         if members.len() > LONGEST_FOLD {
             let message = format!("a fold has at most {LONGEST_FOLD} turns, and this has {}", members.len());
             self.error(codes::OUT_OF_RANGE, message, list.span, "");

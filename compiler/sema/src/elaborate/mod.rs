@@ -145,6 +145,7 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
             Item::Let(l) => cx.let_(l, &mut frame),
             Item::Choose(c) => {
                 let (value, taint) = cx.apart(|cx| cx.choose(c, &mut frame));
+                cx.trace_next_last();
                 cx.binding(taint, |cx| cx.bind_local(c.local, value, &mut frame));
             }
             Item::Save(_) if answers.search.is_some() => {}

@@ -17,6 +17,7 @@ pub use taint::{Axes, Taint, Taints};
 pub use term::{Function, Term, TermId, Terms};
 
 use merge_base::Span;
+use std::rc::Rc;
 
 /// One `choose`, for one value of its key, as it was reached.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,8 @@ pub struct Exploration {
     pub claims: Vec<Claim>,
     /// What claims and conditions are made of, operands first. Decisions are those of this candidate, by number.
     pub terms: Vec<Term>,
+    /// The strings that numbers in terms stand for, in order.
+    pub strings: Vec<Rc<str>>,
 }
 
 /// Decisions that something was computed from together at one place, by number, ascending.

@@ -62,13 +62,17 @@ impl<'p> Cx<'p> {
             ExprKind::If { condition, .. } => {
                 let condition = self.operand(condition, frame);
                 let last = self.last_trace();
-                let Some(w) = &mut self.watch else { return Trace::Opaque };
-                let t = &mut w.tracing;
-                match (&condition.0, t.term(&condition), condition.1) {
-                    (Trace::Fixed, ..) => last,
-                    (_, Some(term), Some(now)) => t.guarded(last, value, term, now != 0),
-                    _ => Trace::Opaque,
+                if matches!(condition.0, Trace::Fixed) {
+                    return last;
                 }
+                let term = self.watch.as_mut().and_then(|w| w.tracing.term(&condition));
+                let (Some(term), Some(now)) = (term, condition.1) else {
+                    self.uncover();
+                    return Trace::Opaque;
+                };
+                self.claim_seen(e.span, 3, term, now != 0);
+                let Some(w) = &mut self.watch else { return Trace::Opaque };
+                w.tracing.guarded(last, value, term, now != 0)
             }
             // These note it themselves, at their end.
             ExprKind::Fold { .. } | ExprKind::Choose(_) | ExprKind::Comprehension { .. } => self.last_trace(),
@@ -104,7 +108,7 @@ impl<'p> Cx<'p> {
         let Some(w) = &mut self.watch else { return };
         if !w.tracing.terms.is_known(term) {
             let fits = w.tracing.terms.apply(Function::Fits, &[term]);
-            self.claim(e.span, fits);
+            self.claim(e.span, 1, fits);
         }
     }
 
@@ -150,7 +154,16 @@ impl<'p> Cx<'p> {
         if let (BinaryOp::And | BinaryOp::Or, Value::Bool(_)) = (op, value) {
             let sides = [t.term(&l).unwrap_or_else(|| t.terms.unknown()), t.term(&r).unwrap_or_else(|| t.terms.unknown())];
             let function = if op == BinaryOp::And { Function::And } else { Function::Or };
-            return Trace::Int(t.terms.apply(function, &sides));
+            let both = t.terms.apply(function, &sides);
+            match settled {
+                // The right side was not looked at: it is where the left is otherwise.
+                true => self.claim_seen(e.span, 4, sides[0], op == BinaryOp::Or),
+                false => {
+                    let seen = t.terms.number(1);
+                    self.state(e.span, 4, seen);
+                }
+            }
+            return Trace::Int(both);
         }
         let (Some(a), Some(b)) = (t.term(&l), t.term(&r)) else {
             self.uncover();
@@ -181,7 +194,7 @@ impl<'p> Cx<'p> {
         match op {
             BinaryOp::Div => {
                 let divides = t.terms.apply(Function::Divides, &[b, a]);
-                self.claim(e.span, divides);
+                self.claim(e.span, 0, divides);
             }
             BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => self.claim_fits(e, term),
             _ => {}
@@ -223,7 +236,7 @@ impl<'p> Cx<'p> {
             let (low, high) = (t.terms.apply(Function::Le, &[zero, index]), t.terms.apply(Function::Lt, &[index, length]));
             let picked = t.picked(index, place, &members);
             let inside = t.terms.apply(Function::And, &[low, high]);
-            self.claim(e.span, inside);
+            self.claim(e.span, 0, inside);
             return picked;
         }
         self.uncover();
@@ -269,7 +282,7 @@ impl<'p> Cx<'p> {
                     let zero = t.terms.number(0);
                     let nothing = t.terms.apply(Function::Eq, &[b, zero]);
                     let divided = t.terms.apply(Function::Not, &[nothing]);
-                    self.claim(e.span, divided);
+                    self.claim(e.span, 0, divided);
                     self.claim_fits(e, term);
                     return Trace::Int(term);
                 }
@@ -327,7 +340,7 @@ impl<'p> Cx<'p> {
     /// Notes the value of an arm, which was evaluated last, as that of the decision.
     pub(in super::super) fn trace_arm(&mut self, decision: usize, value: &Value) {
         let made = &self.decided[decision].decision;
-        let (pinned, answer) = (made.pinned, made.answer.clone());
+        let (pinned, answer, span) = (made.pinned, made.answer.clone(), made.span);
         let Domain::Members { labels, .. } = &made.domain else { return };
         let arms: Rc<[i64]> = (0..labels.len() as i64).collect();
         if let (false, Answer::Member(i), Some(w)) = (pinned, answer, &mut self.watch) {
@@ -336,6 +349,7 @@ impl<'p> Cx<'p> {
             let same = t.terms.apply(Function::Eq, &[which, taken]);
             let last = std::mem::take(&mut t.last);
             t.last = t.guarded(last, value, same, true);
+            self.claim_seen(span, 3, same, true);
         }
     }
 
@@ -371,16 +385,33 @@ impl<'p> Cx<'p> {
         Some((t.counted.replace(clauses.as_ptr()), t.conditions.len()))
     }
 
-    /// Notes whether a member is there.
-    pub(in super::super) fn count_member(&mut self, clause: &'p For, frame: &Frame) {
-        let Some(condition) = &clause.condition else { return };
-        if self.watch.as_ref().is_none_or(|w| w.tracing.counted != Some(std::ptr::from_ref(clause))) {
-            return;
+    /// Notes whether the member of a turn is there.
+    pub(in super::super) fn count_member(&mut self, clause: &'p For, turn: usize, frame: &Frame) {
+        let (Some(condition), Some(_)) = (&clause.condition, &self.watch) else { return };
+        let (operand, of_list) = (self.operand(condition, frame), self.operand(&clause.list, frame).0);
+        let Some(w) = &mut self.watch else { return };
+        let t = &mut w.tracing;
+        let term = t.term(&operand);
+        if t.counted == Some(std::ptr::from_ref(clause)) {
+            t.conditions.push(term);
         }
-        let operand = self.operand(condition, frame);
-        if let Some(w) = &mut self.watch {
-            let term = w.tracing.term(&operand);
-            w.tracing.conditions.push(term);
+        match (operand, term) {
+            ((Trace::Fixed, _), _) => {}
+            ((_, Some(now)), Some(mut there)) => {
+                if let Trace::List(length, _) = of_list {
+                    let turn = t.terms.number(turn as i64);
+                    let reached = t.terms.apply(Function::Lt, &[turn, length]);
+                    there = t.terms.apply(Function::And, &[reached, there]);
+                }
+                match now {
+                    0 => self.claim_seen(condition.span, 5, there, false),
+                    _ => {
+                        let seen = t.terms.number(1);
+                        self.state(condition.span, 5, seen);
+                    }
+                }
+            }
+            _ => self.uncover(),
         }
     }
 
@@ -429,8 +460,8 @@ impl<'p> Cx<'p> {
         };
     }
 
-    /// States that a list is no longer than may be.
-    pub(in super::super) fn claim_length(&mut self, list: &'p Expr, most: usize, frame: &Frame) {
+    /// States that a list is no longer than may be, and that so many turns of a loop over it were looked at.
+    pub(in super::super) fn claim_length(&mut self, list: &'p Expr, most: usize, turns: usize, frame: &Frame) {
         if self.watch.is_none() {
             return;
         }
@@ -439,8 +470,11 @@ impl<'p> Cx<'p> {
             Trace::List(length, _) => {
                 let Some(w) = &mut self.watch else { return };
                 let most = w.tracing.terms.number(most as i64);
+                let turns = w.tracing.terms.number(turns as i64);
                 let fits = w.tracing.terms.apply(Function::Le, &[length, most]);
-                self.claim(list.span, fits);
+                let looked_at = w.tracing.terms.apply(Function::Le, &[length, turns]);
+                self.claim(list.span, 2, fits);
+                self.claim_seen(list.span, 6, looked_at, true);
             }
             _ => self.uncover(),
         }
@@ -455,6 +489,9 @@ impl<'p> Cx<'p> {
         state: Trace,
         value: &Value,
     ) {
+        if until {
+            self.uncover();
+        }
         let of_list = self.operand(list, frame).0;
         let traces = self.traces();
         let Some(w) = &mut self.watch else { return };

@@ -132,8 +132,10 @@ impl Tracing {
         }
     }
 
-    /// The claims and the terms that they and these conditions are made of, operands first.
-    pub fn finish(self, conditions: &mut [crate::space::Condition]) -> (Vec<Claim>, Vec<Term>) {
+    /// The claims, the terms that they and these conditions are made of, operands first, and the strings in terms.
+    pub fn finish(self, conditions: &mut [crate::space::Condition]) -> (Vec<Claim>, Vec<Term>, Vec<Rc<str>>) {
+        let mut strings: Vec<(i64, Rc<str>)> = self.strings.into_iter().map(|(s, n)| (n, s)).collect();
+        strings.sort();
         let mut claims: Vec<Claim> = self.claims.into_iter().map(|(place, (term, span))| Claim { place, term, span }).collect();
         claims.sort_by_key(|c| (c.span.file, c.span.start, c.place));
         let all = self.terms.into_all();
@@ -157,7 +159,7 @@ impl Tracing {
         }
         claims.iter_mut().for_each(|c| c.term = number[c.term.0 as usize]);
         conditions.iter_mut().for_each(|c| c.term = c.term.map(|t| number[t.0 as usize]));
-        (claims, kept)
+        (claims, kept, strings.into_iter().map(|(_, s)| s).collect())
     }
 }
 
@@ -367,15 +369,28 @@ impl<'p> Cx<'p> {
         self.enter(Taint::NONE)
     }
 
-    /// States what has to hold here, as a number that is not 0.
-    fn claim(&mut self, span: Span, fact: TermId) {
+    /// States what has to hold here, as a number that is not 0. `what` tells apart what is stated of one expression.
+    fn claim(&mut self, span: Span, what: u8, fact: TermId) {
+        if self.watch.as_ref().is_some_and(|w| !w.tracing.terms.holds(fact)) {
+            self.state(span, what, fact);
+        }
+    }
+
+    /// States that what follows from a condition was looked at, where the condition is as it is here.
+    fn claim_seen(&mut self, span: Span, what: u8, condition: TermId, taken: bool) {
+        let Some(w) = &mut self.watch else { return };
+        let t = &mut w.tracing;
+        let (seen, unknown) = (t.terms.number(1), t.terms.unknown());
+        let parts = if taken { [condition, seen, unknown] } else { [condition, unknown, seen] };
+        let fact = t.terms.apply(Function::Select, &parts);
+        self.state(span, what, fact);
+    }
+
+    fn state(&mut self, span: Span, what: u8, fact: TermId) {
         let Some(w) = &mut self.watch else { return };
         let mut hasher = FxHasher::default();
-        (w.place, span, &self.turns).hash(&mut hasher);
+        (w.place, span, what, &self.turns).hash(&mut hasher);
         let t = &mut w.tracing;
-        if t.terms.holds(fact) {
-            return;
-        }
         let stated = match t.guard {
             Some(guard) => {
                 let elsewhere = t.terms.apply(Function::Not, &[guard]);
@@ -383,13 +398,17 @@ impl<'p> Cx<'p> {
             }
             None => fact,
         };
-        // What is evaluated twice at a place has to hold both times.
         let place = hasher.finish();
-        let all = match t.claims.get(&place) {
-            Some((other, _)) => t.terms.apply(Function::And, &[*other, stated]),
-            None => stated,
-        };
-        t.claims.insert(place, (all, span));
+        match t.claims.get(&place) {
+            None => drop(t.claims.insert(place, (stated, span))),
+            Some((other, _)) if *other == stated => {}
+            // One place, two things: neither may pass for the other.
+            Some(_) => {
+                t.uncovered = true;
+                let unknown = t.terms.unknown();
+                t.claims.insert(place, (unknown, span));
+            }
+        }
     }
 
     /// States that a condition holds.
@@ -399,7 +418,7 @@ impl<'p> Cx<'p> {
         }
         let operand = self.operand(condition, frame);
         match (value, self.tracing().and_then(|t| t.term(&operand))) {
-            (Value::Bool(_), Some(term)) if self.traces() => self.claim(condition.span, term),
+            (Value::Bool(_), Some(term)) if self.traces() => self.claim(condition.span, 0, term),
             _ => self.uncover(),
         }
     }

@@ -1,0 +1,177 @@
+//! Checks that mention too many decisions to try them all, decided by what they claim (`merge_sema::space::Claim`).
+//!
+//! A claim is proved if no answers make it false or unknown that the conditions allow (`reach`). Otherwise the answers that were found are
+//! elaborated: that candidate is wrong, and the fault is reported as any other; or a condition excludes it, or it takes a branch that was not
+//! known so far, and says more. So each question is asked again with what was learnt, until it is settled.
+//!
+//! Invariant: what is called proved holds in every candidate; what is reported fails in a candidate that was elaborated.
+
+use super::complete::Completion;
+use super::passes::{Answered, Pass, Passes};
+use super::reach::{Node, Pool, Reached, Want};
+use merge_base::Span;
+use merge_sema::space::Answer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// The most candidates that are elaborated for one claim.
+const MOST_TRIES: usize = 48;
+
+/// The most terms that are kept for one claim or condition.
+const MOST_VERSIONS: usize = 12;
+
+/// What candidates claim of one place.
+struct Stated {
+    span: Span,
+    /// Each is right wherever it is known.
+    versions: Vec<Node>,
+    settled: bool,
+}
+
+/// All claims and conditions that were seen.
+#[derive(Default)]
+pub(super) struct Claims {
+    pool: Pool,
+    claims: BTreeMap<u64, Stated>,
+    conditions: BTreeMap<u64, Vec<Node>>,
+    /// Combinations that conditions without a term exclude.
+    excluded: Vec<Node>,
+    /// The values of each decision in terms.
+    values: BTreeMap<String, Vec<Answer>>,
+    /// The strings of the first candidate: numbers of another's are not comparable.
+    strings: Option<Vec<Rc<str>>>,
+    /// Candidates that were looked at.
+    seen: usize,
+}
+
+impl Claims {
+    /// Takes note of what a candidate claims.
+    fn look(&mut self, pass: &Pass) {
+        let seen = &pass.exploration;
+        if seen.terms.is_empty() {
+            return;
+        }
+        let name = |d: u32| pass.decisions[d as usize].id.as_str();
+        let nodes = self.pool.import(seen, name);
+        for term in &seen.terms {
+            if let merge_sema::space::Term::Decision { decision, .. } = term
+                && !self.values.contains_key(name(*decision))
+            {
+                self.values.insert(name(*decision).to_owned(), pass.values_of(*decision));
+            }
+        }
+        let comparable = *self.strings.get_or_insert_with(|| seen.strings.clone()) == seen.strings;
+        for claim in &seen.claims {
+            let node = nodes[claim.term.0 as usize];
+            let stated = self.claims.entry(claim.place);
+            let stated = stated.or_insert_with(|| Stated { span: claim.span, versions: Vec::new(), settled: false });
+            note(&mut self.pool, &mut stated.versions, node, comparable);
+        }
+        for condition in &seen.conditions {
+            if let Some(term) = condition.term {
+                let versions = self.conditions.entry(condition.place).or_default();
+                note(&mut self.pool, versions, nodes[term.0 as usize], comparable);
+            }
+        }
+    }
+
+    /// Settles the claims that are open. Those that cannot be are counted.
+    pub fn decide(&mut self, passes: &mut Passes, completion: &Completion) -> usize {
+        for pass in passes.all().into_iter().skip(self.seen) {
+            self.seen += 1;
+            self.look(&pass);
+        }
+        let mut left = 0;
+        let mut open: Vec<(Span, u64)> = self.claims.iter().filter(|(_, c)| !c.settled).map(|(k, c)| (c.span, *k)).collect();
+        open.sort_by_key(|(span, place)| (span.file, span.start, *place));
+        for (_, place) in open {
+            if !self.settle(place, passes, completion) {
+                left += 1;
+            }
+            if let Some(claim) = self.claims.get_mut(&place) {
+                claim.settled = true;
+            }
+        }
+        left
+    }
+
+    /// Whether a claim is proved, or was shown to fail.
+    fn settle(&mut self, place: u64, passes: &mut Passes, completion: &Completion) -> bool {
+        let mut tried: BTreeSet<Vec<(Rc<str>, usize)>> = BTreeSet::new();
+        for _ in 0..MOST_TRIES {
+            let answers = match self.counterexample(place) {
+                Reached::Never => return true,
+                Reached::Unsettled => return false,
+                Reached::With(answers) => answers,
+            };
+            if !tried.insert(answers.iter().map(|(name, i)| (name.clone(), *i)).collect()) {
+                return false;
+            }
+            let mut answered = Answered::new();
+            for (name, place) in &answers {
+                if let Some(value) = self.values.get(&**name).and_then(|values| values.get(*place)) {
+                    answered.insert(name.to_string(), value.clone());
+                }
+            }
+            let pass = passes.get(&completion.complete(answered));
+            self.look(&pass);
+            if pass.is_feasible() && pass.has_errors() {
+                return true;
+            }
+            self.exclude(&pass);
+        }
+        false
+    }
+
+    /// Answers with which a claim fails, or may fail, and no condition is known to.
+    fn counterexample(&self, place: u64) -> Reached {
+        let conditions = self.conditions.values().flatten().chain(&self.excluded).map(|c| (*c, Want::Possible));
+        let with = |want: Want| {
+            let claims = self.claims.get(&place).map(|c| c.versions.as_slice()).unwrap_or_default();
+            let mut wanted: Vec<(Node, Want)> = claims.iter().map(|c| (*c, want)).collect();
+            wanted.extend(conditions.clone());
+            self.pool.reach(&wanted)
+        };
+        match with(Want::Unproved) {
+            // One that fails for certain needs no more than one candidate.
+            Reached::With(answers) => match with(Want::False) {
+                Reached::With(answers) => Reached::With(answers),
+                Reached::Never | Reached::Unsettled => Reached::With(answers),
+            },
+            other => other,
+        }
+    }
+
+    /// Leaves out what conditions without a term exclude, as this candidate shows.
+    fn exclude(&mut self, pass: &Pass) {
+        for condition in pass.exploration.conditions.iter().filter(|c| !c.holds && c.term.is_none()) {
+            let place = |d: &u32| {
+                let values = pass.values_of(*d);
+                let answer = pass.answer(*d);
+                Some((pass.decisions[*d as usize].id.as_str(), values.len(), values.iter().position(|v| *v == answer)?))
+            };
+            if let Some(answers) = condition.depends.iter().map(place).collect::<Option<Vec<_>>>() {
+                let other = self.pool.other_than(&answers);
+                self.excluded.push(other);
+            }
+        }
+    }
+}
+
+/// Adds what one more candidate knows.
+fn note(pool: &mut Pool, versions: &mut Vec<Node>, node: Node, comparable: bool) {
+    if versions.contains(&node) {
+        return;
+    }
+    if comparable {
+        for version in versions.iter_mut() {
+            if let Some(filled) = pool.fill(*version, node) {
+                *version = filled;
+                return;
+            }
+        }
+    }
+    if versions.len() < MOST_VERSIONS {
+        versions.push(node);
+    }
+}
