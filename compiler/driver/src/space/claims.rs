@@ -57,7 +57,10 @@ impl Claims {
             if let merge_sema::space::Term::Decision { decision, .. } = term
                 && !self.values.contains_key(name(*decision))
             {
-                self.values.insert(name(*decision).to_owned(), pass.values_of(*decision));
+                let d = &pass.decisions[*decision as usize];
+                let usual = super::passes::values_of(&d.domain).iter().position(|v| Some(v) == d.default.as_ref());
+                self.pool.set_usual(&d.id, usual.unwrap_or(0));
+                self.values.insert(d.id.clone(), pass.values_of(*decision));
             }
         }
         let comparable = *self.strings.get_or_insert_with(|| seen.strings.clone()) == seen.strings;
@@ -125,11 +128,12 @@ impl Claims {
 
     /// Answers with which a claim fails, or may fail, and no condition is known to.
     fn counterexample(&self, place: u64) -> Reached {
-        let conditions = self.conditions.values().flatten().chain(&self.excluded).map(|c| (*c, Want::Possible));
+        let claims = self.claims.get(&place).map(|c| c.versions.as_slice()).unwrap_or_default();
+        let conditions = self.conditions.values().flatten().chain(&self.excluded).copied().collect();
+        let conditions = self.pool.related(claims, conditions);
         let with = |want: Want| {
-            let claims = self.claims.get(&place).map(|c| c.versions.as_slice()).unwrap_or_default();
             let mut wanted: Vec<(Node, Want)> = claims.iter().map(|c| (*c, want)).collect();
-            wanted.extend(conditions.clone());
+            wanted.extend(conditions.iter().map(|c| (*c, Want::Possible)));
             self.pool.reach(&wanted)
         };
         match with(Want::Unproved) {

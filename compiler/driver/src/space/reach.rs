@@ -15,7 +15,7 @@
 //! Not here: which terms are of interest (`claims`, `conflict`).
 
 use merge_sema::space::{Exploration, Function, Term, TermId};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// The most values that are kept between two steps.
@@ -47,6 +47,8 @@ pub(super) struct Pool {
     /// The number of decisions below, roughly.
     weights: Vec<u32>,
     names: Vec<Rc<str>>,
+    /// The answer of each decision that is taken where nothing asks for another.
+    usual: Vec<usize>,
     numbers: HashMap<Rc<str>, u32>,
 }
 
@@ -117,6 +119,7 @@ impl Pool {
         }
         let (name, next): (Rc<str>, u32) = (name.into(), self.names.len() as u32);
         self.names.push(name.clone());
+        self.usual.push(0);
         self.numbers.insert(name, next);
         next
     }
@@ -134,6 +137,45 @@ impl Pool {
             made.push(self.add(kind));
         }
         made
+    }
+
+    /// States which answer of a decision is the usual one.
+    pub fn set_usual(&mut self, name: &str, place: usize) {
+        let number = self.number(name);
+        self.usual[number as usize] = place;
+    }
+
+    /// Those of some terms that have to do with others of them and with these, by the decisions that they share.
+    pub fn related(&self, with: &[Node], others: Vec<Node>) -> Vec<Node> {
+        let mut known: BTreeSet<u32> = with.iter().flat_map(|n| self.decisions(*n)).collect();
+        let mut left: Vec<(Node, BTreeSet<u32>)> = others.into_iter().map(|n| (n, self.decisions(n))).collect();
+        let mut found = Vec::new();
+        loop {
+            let (near, far): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, own)| !own.is_disjoint(&known));
+            if near.is_empty() {
+                return found;
+            }
+            for (node, own) in near {
+                found.push(node);
+                known.extend(own);
+            }
+            left = far;
+        }
+    }
+
+    fn decisions(&self, node: Node) -> BTreeSet<u32> {
+        let (mut open, mut seen, mut found) = (vec![node], HashSet::new(), BTreeSet::new());
+        while let Some(node) = open.pop() {
+            if !seen.insert(node) {
+                continue;
+            }
+            match &self.nodes[node as usize] {
+                Kind::Decision(which, _) => drop(found.insert(*which)),
+                Kind::Apply(_, of) => open.extend(of.iter()),
+                Kind::Unknown | Kind::Known(_) => {}
+            }
+        }
+        found
     }
 
     /// That not all of these decisions have these of so many answers each.
@@ -219,6 +261,9 @@ impl Pool {
     }
 }
 
+/// Values, the trail to them, and how many answers on it are unusual.
+type State = (Box<[Option<i64>]>, u32, u32);
+
 /// One way to a set of values: the last answer, and the way before it.
 type Trail = Vec<(u32, u32, u32)>;
 
@@ -233,8 +278,8 @@ struct Search<'p> {
     last: HashMap<Slot, usize>,
     /// What a state has values of.
     slots: Vec<Slot>,
-    /// Values with the trail to them.
-    states: Vec<(Box<[Option<i64>]>, u32)>,
+    /// Values with the trail to them, and how many answers on it are not the usual ones: the fewest.
+    states: Vec<State>,
     trail: Trail,
     work: usize,
 }
@@ -256,7 +301,7 @@ impl<'p> Search<'p> {
                 }
             }
         }
-        let states = vec![(Box::from([]), START)];
+        let states = vec![(Box::from([]), START, 0)];
         Search { pool, steps, last, slots: Vec::new(), states, trail: Vec::new(), work: 0 }
     }
 
@@ -267,7 +312,7 @@ impl<'p> Search<'p> {
                 Step::Compute(node) => self.compute(*node),
                 Step::Check(node, want) => {
                     let place = self.place(Slot::Node(*node));
-                    self.states.retain(|(values, _)| want.fits(place.and_then(|p| values[p])));
+                    self.states.retain(|(values, ..)| want.fits(place.and_then(|p| values[p])));
                 }
             }
             self.drop_dead(at);
@@ -280,7 +325,7 @@ impl<'p> Search<'p> {
             }
         }
         let mut answers = BTreeMap::new();
-        let mut next = self.states.first().map_or(START, |(_, trail)| *trail);
+        let mut next = self.states.iter().min_by_key(|s| s.2).map_or(START, |s| s.1);
         while let Some((which, place, before)) = self.trail.get(next as usize) {
             answers.insert(self.pool.names[*which as usize].clone(), *place as usize);
             next = *before;
@@ -294,10 +339,11 @@ impl<'p> Search<'p> {
 
     fn branch(&mut self, which: u32, count: usize) {
         let mut states = Vec::with_capacity(self.states.len() * count);
-        for (values, trail) in self.states.drain(..) {
+        let usual = self.pool.usual[which as usize];
+        for (values, trail, unusual) in self.states.drain(..) {
             for place in 0..count {
                 let more: Box<[Option<i64>]> = values.iter().copied().chain([Some(place as i64)]).collect();
-                states.push((more, self.trail.len() as u32));
+                states.push((more, self.trail.len() as u32, unusual + u32::from(place != usual)));
                 self.trail.push((which, place as u32, trail));
             }
             if states.len() > MOST_STATES {
@@ -328,7 +374,7 @@ impl<'p> Search<'p> {
                 })
             }
         };
-        for (values, _) in &mut self.states {
+        for (values, ..) in &mut self.states {
             let own = value(values);
             *values = values.iter().copied().chain([own]).collect();
         }
@@ -343,12 +389,17 @@ impl<'p> Search<'p> {
             return;
         }
         self.slots = kept.iter().map(|i| self.slots[*i]).collect();
-        let mut known = HashSet::new();
-        let mut states = Vec::new();
-        for (values, trail) in self.states.drain(..) {
+        let mut known: HashMap<Box<[Option<i64>]>, usize> = HashMap::new();
+        let mut states: Vec<State> = Vec::new();
+        for (values, trail, unusual) in self.states.drain(..) {
             let values: Box<[Option<i64>]> = kept.iter().map(|i| values[*i]).collect();
-            if known.insert(values.clone()) {
-                states.push((values, trail));
+            match known.get(&values) {
+                None => {
+                    known.insert(values.clone(), states.len());
+                    states.push((values, trail, unusual));
+                }
+                Some(at) if states[*at].2 > unusual => (states[*at].1, states[*at].2) = (trail, unusual),
+                Some(_) => {}
             }
         }
         self.states = states;

@@ -376,7 +376,8 @@ impl<'p> Cx<'p> {
     }
 }
 
-/// The largest of the sets at each place: what is inside another is tried with it. A covered one may not be tried, so it hides nothing.
+/// The sets at each place, of uncovered ones the largest: what is inside another is tried with it, or left with it. A covered one is neither
+/// where it is decided by its claims.
 fn maximal(
     mentions: &FxHashSet<(Taint, Taint, u64)>,
     uncovered: &FxHashSet<(Taint, Taint, u64)>,
@@ -392,7 +393,7 @@ fn maximal(
     let mut found = Vec::new();
     for ((place, reached_by), sets) in places {
         let inside = |a: &(&[u32], bool), b: &(&[u32], bool)| {
-            a.0.len() < b.0.len() && !b.1 && a.0.iter().all(|d| b.0.binary_search(d).is_ok())
+            a.0.len() < b.0.len() && !a.1 && !b.1 && a.0.iter().all(|d| b.0.binary_search(d).is_ok())
         };
         for set in sets.iter().filter(|a| !sets.iter().any(|b| inside(a, b))) {
             let (decisions, covered) = (set.0.to_vec(), set.1);
