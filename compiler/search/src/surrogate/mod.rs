@@ -2,6 +2,7 @@
 
 pub mod features;
 pub mod forest;
+pub mod parzen;
 pub mod ridge;
 
 pub use features::Features;
