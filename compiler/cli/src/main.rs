@@ -17,5 +17,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // clap itself exits with 2 on wrong usage and with 0 after --help.
     let arguments = arguments::Arguments::parse();
-    ExitCode::from(commands::perform(arguments.command))
+    ExitCode::from(merge_driver::on_large_stack(|| commands::perform(arguments.command)))
 }

@@ -14,6 +14,11 @@ fn cpu() -> f64 {
 }
 
 fn main() {
+    // As the command line does: see `on_large_stack`.
+    merge_driver::on_large_stack(measure);
+}
+
+fn measure() {
     println!("Elaboration of {CANDIDATES} candidates that were drawn by decision, milliseconds of CPU each");
     println!(
         "| space | candidates | reading and finding the space | median | 99 of 100 | longest | its decisions and parameters |"

@@ -131,9 +131,14 @@ impl Front {
 
     /// The graph of the recipe with these answers, which go before those of the request.
     pub fn elaborate(&mut self, assigned: &BTreeMap<String, Answer>, watch: bool) -> Elaborated {
-        let assigned = assigned.iter().map(|(id, a)| (id.clone(), a.clone())).collect();
-        let answers = Answers { assigned, watch, ..self.answers.clone() };
+        self.elaborate_answered(assigned.iter().map(|(id, a)| (id.clone(), a.clone())), watch)
+    }
+
+    /// [`Front::elaborate`] of answers that nobody else needs.
+    pub fn elaborate_answered(&mut self, assigned: impl Iterator<Item = (String, Answer)>, watch: bool) -> Elaborated {
+        let answers = Answers { assigned: assigned.collect(), watch, ..self.answers.clone() };
         let mut elaborated = merge_sema::elaborate(&self.hir, &self.sources, &mut self.headers, &answers);
+        self.answers.definitions_are_fine |= elaborated.definitions_are_fine;
         for checkpoint in &mut elaborated.graph.checkpoints {
             checkpoint.path = self.absolute.join(&checkpoint.path).display().to_string();
         }

@@ -33,4 +33,4 @@ pub use stages::{Stage, emit};
 pub use tests_in_recipes::{TestResult, run_tests};
 pub use transfer::taken_over;
 
-pub use merge_sema::Undecided;
+pub use merge_sema::{Undecided, on_large_stack};

@@ -14,6 +14,7 @@ pub use print::print_hir;
 use crate::pattern::Pattern;
 use merge_base::{FileId, Span};
 pub use merge_grammar::ast::{BinaryOp, ModelKind, UnaryOp};
+use std::sync::OnceLock;
 
 /// A function, from the recipe or from a library file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct Program {
     pub globals: Vec<Local>,
     /// `let`, `choose`, `save`, `search` and `test` in source order.
     pub items: Vec<Item>,
+    /// By function: whether something is decided in it or in what it calls, once an elaboration has asked.
+    pub(crate) deciding: OnceLock<Vec<bool>>,
 }
 
 /// What is known of a variable.

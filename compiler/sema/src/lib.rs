@@ -26,6 +26,6 @@ pub mod schema;
 pub mod space;
 pub mod value;
 
-pub use elaborate::{Answers, Elaborated, RuleShare, TestCase, Undecided, elaborate};
+pub use elaborate::{Answers, Elaborated, RuleShare, TestCase, Undecided, elaborate, on_large_stack};
 pub use resolve::{ModuleMissing, Modules, NoModules, resolve};
 pub use schema::{Checkpoints, OpenError, Schema, TensorInfo};

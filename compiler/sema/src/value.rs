@@ -121,14 +121,14 @@ impl Value {
 pub struct Argument {
     pub value: Value,
     pub span: Span,
-    /// Where the members stand, if the argument is written as a list.
-    pub parts: Rc<[Span]>,
+    /// Where the members stand, where the argument is written as a list.
+    pub parts: Option<Rc<[Span]>>,
 }
 
 impl Argument {
     /// Where member `index` of a list argument stands, as closely as is known.
     pub fn part(&self, index: usize) -> Span {
-        self.parts.get(index).copied().unwrap_or(self.span)
+        self.parts.as_ref().and_then(|p| p.get(index)).copied().unwrap_or(self.span)
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// A domain as the search has it.
 pub(super) fn domain(domain: &Domain) -> Searched {
     match domain {
-        Domain::Members { labels, ordered } => Searched::Members { labels: labels.clone(), ordered: *ordered },
+        Domain::Members { labels, ordered } => Searched::Members { labels: labels.to_vec(), ordered: *ordered },
         Domain::Int { low, high, log } => Searched::Int { low: *low, high: *high, log: *log },
         Domain::Real { low, high, log } => Searched::Real { low: *low, high: *high, log: *log },
         Domain::Order { labels } => Searched::Order { n: labels.len() as u32 },
@@ -80,20 +80,26 @@ fn is_written(json: &Json, text: &str) -> bool {
 
 /// The answers of a candidate. A member is known by its label: of the recipe's list the search may have a part.
 pub(crate) fn answers(space: &Space, candidate: &Assignment, domains: &BTreeMap<String, Domain>) -> BTreeMap<String, Answer> {
-    let json = space.to_json(candidate);
     let mut found = BTreeMap::new();
-    for (path, value) in space.named(candidate) {
-        let Some(own) = domains.get(path) else { continue };
-        let answer = match (value, json.get(path)) {
-            // In another candidate its place may be that of another value.
-            (Value::Member(_), Some(label)) if space.varies(path) => Some(Answer::Label(label_of(label))),
-            (Value::Member(_), Some(label)) => own.parse(&label_of(label)),
+    space.each_answer(candidate, &mut |decision, value| {
+        let Some(own) = domains.get(decision.path) else { return };
+        let answer = match (value, decision.domain) {
+            (Value::Member(place), Searched::Members { labels, .. }) => {
+                let (place, label) = (*place as usize, &labels[*place as usize]);
+                match own {
+                    // In another candidate its place may be that of another value.
+                    _ if space.varies(decision.path) => Some(Answer::Label(label.clone())),
+                    // Mostly the lists are the same.
+                    Domain::Members { labels, .. } if labels.get(place) == Some(label) => Some(Answer::Member(place)),
+                    _ => own.parse(label),
+                }
+            }
             _ => Some(answer(value)),
         };
         if let Some(answer) = answer {
-            found.insert(path.to_owned(), answer);
+            found.insert(decision.path.to_owned(), answer);
         }
-    }
+    });
     found
 }
 

@@ -194,7 +194,7 @@ impl OpenRecipe {
     /// A sentence: why it is no candidate.
     pub fn elaborate(&mut self, candidate: &Assignment) -> Result<Option<u64>, String> {
         let answers = self.answers(candidate);
-        let elaborated = self.front.elaborate(&answers, false);
+        let elaborated = self.front.elaborate_answered(answers.into_iter(), false);
         match elaborated.diagnostics.iter().find(|d| d.is_error()) {
             Some(d) => Err(d.message.clone()),
             None => Ok(elaborated.parameters),

@@ -4,7 +4,7 @@ use super::convert;
 use crate::analyse::Front;
 use merge_base::Diagnostic;
 use merge_sema::space::{Answer, Decision, Domain, Exploration};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
 use std::rc::Rc;
 
@@ -19,17 +19,21 @@ pub(super) struct Pass {
     pub diagnostics: Vec<Diagnostic>,
     /// Of a network.
     pub parameters: Option<u64>,
+    /// By decision: a number that tells its domain from others, and how many values it has, if finitely many.
+    domains: Vec<(u64, Option<u128>)>,
 }
 
 pub(super) struct Passes<'f> {
     front: &'f mut Front,
     done: Vec<Rc<Pass>>,
     by_answers: BTreeMap<String, usize>,
+    /// How many values a domain has, by its fingerprint.
+    counts: HashMap<u64, Option<u128>>,
 }
 
 impl<'f> Passes<'f> {
     pub fn new(front: &'f mut Front) -> Passes<'f> {
-        Passes { front, done: Vec::new(), by_answers: BTreeMap::new() }
+        Passes { front, done: Vec::new(), by_answers: BTreeMap::new(), counts: HashMap::new() }
     }
 
     /// The elaboration of these answers.
@@ -39,7 +43,15 @@ impl<'f> Passes<'f> {
             return self.done[*known].clone();
         }
         let elaborated = self.front.watch(answered);
+        let domains = elaborated.decisions.iter().map(|d| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            d.domain.fingerprint(&mut hasher);
+            let fingerprint = hasher.finish();
+            let count = || convert::domain(&d.domain).small_count().map(u128::from);
+            (fingerprint, *self.counts.entry(fingerprint).or_insert_with(count))
+        });
         let mut pass = Pass {
+            domains: domains.collect(),
             answered: answered.clone(),
             decisions: elaborated.decisions,
             exploration: elaborated.exploration.unwrap_or_default(),
@@ -78,8 +90,8 @@ impl<'f> Passes<'f> {
                     found.insert(decision.id.clone(), domain.clone());
                 }
                 (Some(Domain::Members { labels: known, .. }), Domain::Members { labels, .. }) if known != labels => {
-                    let new: Vec<String> = labels.iter().filter(|l| !known.contains(l)).cloned().collect();
-                    known.extend(new);
+                    let new = labels.iter().filter(|l| !known.contains(l));
+                    *known = known.iter().chain(new).cloned().collect();
                 }
                 _ => {}
             }
@@ -91,15 +103,12 @@ impl<'f> Passes<'f> {
 impl Pass {
     /// The number of values of a decision, if it has finitely many.
     pub fn values(&self, decision: u32) -> Option<u128> {
-        let domain = &self.decisions[decision as usize].domain;
-        convert::domain(domain).small_count().map(u128::from)
+        self.domains[decision as usize].1
     }
 
     /// A number that tells the domains of one decision apart.
     pub fn fingerprint(&self, decision: u32) -> u64 {
-        let mut hasher = std::hash::DefaultHasher::new();
-        self.decisions[decision as usize].domain.fingerprint(&mut hasher);
-        hasher.finish()
+        self.domains[decision as usize].0
     }
 
     /// The combinations of some decisions; none where they are too many to be tried.

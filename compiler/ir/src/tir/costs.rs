@@ -43,7 +43,7 @@ pub struct Costs {
 pub fn costs(graph: &Graph, roots: &[NodeId]) -> Costs {
     let live = live(graph, roots);
     let mut total = Costs::default();
-    for id in parameters(graph, roots) {
+    for id in parameters_among(graph, &live) {
         let p = &graph.parameters[id.0 as usize];
         let n = entries(&p.shape);
         total.params = total.params.saturating_add(n);
@@ -65,7 +65,10 @@ pub fn costs(graph: &Graph, roots: &[NodeId]) -> Costs {
 
 /// The parameters that `roots` depend on, in their order in the graph.
 pub fn parameters(graph: &Graph, roots: &[NodeId]) -> Vec<ParameterId> {
-    let needed = needed(graph, roots);
+    parameters_among(graph, &needed(graph, roots))
+}
+
+fn parameters_among(graph: &Graph, needed: &[bool]) -> Vec<ParameterId> {
     let parameter = |(id, node): (NodeId, &Node)| match node.op {
         Op::Parameter(p) if needed[id.0 as usize] => Some(p),
         _ => None,
@@ -89,15 +92,15 @@ pub fn needed(graph: &Graph, roots: &[NodeId]) -> Vec<bool> {
 
 /// By node: whether `roots` depend on it, and it on an input or a parameter, so that every pass computes it.
 pub fn live(graph: &Graph, roots: &[NodeId]) -> Vec<bool> {
-    let mut live = vec![false; needed(graph, roots).len()];
+    let mut live = needed(graph, roots);
+    // What a needed node reads is needed, and was looked at before.
     for (id, node) in graph.nodes().take(live.len()) {
-        let mut is = matches!(&node.op, Op::Parameter(_));
-        is |= matches!(&node.op, Op::Layer { layer, .. } if matches!(**layer, Layer::Input { .. }));
-        node.op.each_operand(|o| is |= live[o.0 as usize]);
-        live[id.0 as usize] = is;
-    }
-    for (live, needed) in live.iter_mut().zip(needed(graph, roots)) {
-        *live &= needed;
+        if live[id.0 as usize] {
+            let mut is = matches!(&node.op, Op::Parameter(_));
+            is |= matches!(&node.op, Op::Layer { layer, .. } if matches!(**layer, Layer::Input { .. }));
+            node.op.each_operand(|o| is |= live[o.0 as usize]);
+            live[id.0 as usize] = is;
+        }
     }
     live
 }

@@ -4,6 +4,7 @@ use super::layer::{Layer, Network, Parameter, ParameterId, Reweighted};
 use merge_abi::{BinaryFn, Checkpoint, DType, RandomKey, ReduceFn, Role, Routine, Setting, SettingId, Source, UnaryFn};
 use merge_base::Span;
 use rustc_hash::FxHashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 /// A node of a [`Graph`].
@@ -170,6 +171,8 @@ pub struct Constraint {
 pub struct Graph {
     nodes: Vec<Node>,
     known: FxHashMap<(Op, Rc<[u64]>), NodeId>,
+    /// The shape of all numbers.
+    no_axes: Rc<[u64]>,
     pub checkpoints: Vec<Checkpoint>,
     pub sources: Vec<Source>,
     pub settings: Vec<Setting>,
@@ -189,12 +192,16 @@ pub struct Graph {
 impl Graph {
     /// The node for `op` with result shape `shape`, new or known.
     pub fn add(&mut self, op: Op, shape: Rc<[u64]>, span: Span) -> NodeId {
-        let next = NodeId(self.nodes.len() as u32);
-        let id = *self.known.entry((op.clone(), shape.clone())).or_insert(next);
-        if id == next {
-            self.nodes.push(Node { op, shape, span });
+        match self.known.entry((op, shape)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let id = NodeId(self.nodes.len() as u32);
+                let (op, shape) = new.key().clone();
+                new.insert(id);
+                self.nodes.push(Node { op, shape, span });
+                id
+            }
         }
-        id
     }
 
     /// Makes room for so many more nodes at once.
@@ -205,7 +212,12 @@ impl Graph {
 
     /// The node for a number.
     pub fn constant(&mut self, value: f64, span: Span) -> NodeId {
-        self.add(Op::Const(value.to_bits()), Rc::from([]), span)
+        self.add(Op::Const(value.to_bits()), self.no_axes.clone(), span)
+    }
+
+    /// The shape of a number.
+    pub fn no_axes(&self) -> Rc<[u64]> {
+        self.no_axes.clone()
     }
 
     /// The node under `id`.
@@ -288,27 +300,23 @@ impl Graph {
 impl Op {
     /// The nodes it reads, in order.
     pub fn operands(&self) -> Vec<NodeId> {
-        match self {
-            Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => vec![],
-            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } | Op::Parameter(_) => vec![],
-            Op::Unary(_, a) => vec![*a],
-            Op::Binary(_, a, b) => vec![*a, *b],
-            Op::Select(c, a, b) => vec![*c, *a, *b],
-            Op::Reduce { input, .. } | Op::Rank { input, .. } => vec![*input],
-            Op::Kth { input, k, .. } | Op::TopMask { input, k, .. } => vec![*input, *k],
-            Op::Slice { input, .. } | Op::Reshape { input } | Op::Transpose { input, .. } => vec![*input],
-            Op::Concat { inputs, .. } | Op::Call { inputs, .. } | Op::Layer { inputs, .. } => inputs.to_vec(),
-        }
+        let mut all = Vec::new();
+        self.each_operand(|n| all.push(n));
+        all
     }
 
     /// Calls `f` for each node it reads, in order.
     pub fn each_operand(&self, mut f: impl FnMut(NodeId)) {
         match self {
-            Op::Concat { inputs, .. } | Op::Call { inputs, .. } | Op::Layer { inputs, .. } => inputs.iter().for_each(|n| f(*n)),
-            _ => drop(self.map_operands(|n| {
-                f(n);
-                n
-            })),
+            Op::Const(_) | Op::Setting(_) | Op::Literal(_) | Op::Load(_) => {}
+            Op::Coord { .. } | Op::Uniform { .. } | Op::Normal { .. } | Op::Parameter(_) => {}
+            Op::Unary(_, a) => f(*a),
+            Op::Binary(_, a, b) => [*a, *b].into_iter().for_each(f),
+            Op::Select(c, a, b) => [*c, *a, *b].into_iter().for_each(f),
+            Op::Reduce { input, .. } | Op::Rank { input, .. } => f(*input),
+            Op::Kth { input, k, .. } | Op::TopMask { input, k, .. } => [*input, *k].into_iter().for_each(f),
+            Op::Slice { input, .. } | Op::Reshape { input } | Op::Transpose { input, .. } => f(*input),
+            Op::Concat { inputs, .. } | Op::Call { inputs, .. } | Op::Layer { inputs, .. } => inputs.iter().copied().for_each(f),
         }
     }
 

@@ -218,13 +218,20 @@ impl Space {
     /// A candidate as `{path: value}`, in the order in which it is asked.
     pub fn to_json(&self, assignment: &Assignment) -> Json {
         let mut object = serde_json::Map::new();
+        self.each_answer(assignment, &mut |decision, value| {
+            object.insert(decision.path.to_owned(), decision.domain.to_json(value));
+        });
+        Json::Object(object)
+    }
+
+    /// Shows each decision of a candidate, in order, with its domain there and its answer.
+    pub fn each_answer(&self, assignment: &Assignment, show: &mut dyn FnMut(&Decision, &Value)) {
         let mut given = Walker::new(self, assignment);
         self.walk_all(&mut |decision| {
             let value = given.take(decision.slot, decision.domain).unwrap_or_else(|_| decision.domain.middle());
-            object.insert(decision.path.to_owned(), decision.domain.to_json(&value));
+            show(decision, &value);
             value
         });
-        Json::Object(object)
     }
 
     /// Reads `{path: value}`: every decision that is met must be there (but for those with a single value), and nothing else.

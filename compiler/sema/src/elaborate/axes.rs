@@ -11,7 +11,10 @@
 //! | `max_pool`, `avg_pool` | that axis of `x`; along the window also size and stride |
 //! | `embedding` | that axis of `x`; the table's second |
 //! | `flatten` | all axes of `x` |
-//! | `@` | the outer axes of its sides |
+//! | `@` | the outer axes of its sides; leading ones of both |
+//! | functions of one tensor, `max` and `min` with a number | that axis of `x` |
+//! | reductions | that axis of `x`, but nothing for the axis that is reduced |
+//! | `transpose` | the axis that comes to its place |
 //! | other operators, `sum` and `mean` of a list | that axis of both sides, of all members |
 //! | `concat` of a list | that axis of all members; along the axis the whole list |
 //! | `x[.., a..b, i]` | that axis of `x`; the ends of the range |
@@ -27,6 +30,7 @@
 
 use super::context::Cx;
 use super::expressions::Frame;
+use super::meet::{is_entrywise, place_of_over};
 use crate::hir::{BinaryOp, Block, Callee, Choose, Dim, Domain, Expr, ExprKind, Fn, LocalId, Tail, Type, UnaryOp};
 use crate::primitives::KEEPS_SHAPE;
 use crate::space::{Axes, Taint};
@@ -40,7 +44,7 @@ impl<'p> Cx<'p> {
     }
 
     /// The axes of a value, of which all is known by one set if no more is; none for what is no tensor.
-    fn axes_or(&mut self, value: &Value, whole: Taint) -> Option<Axes> {
+    pub(super) fn axes_or(&mut self, value: &Value, whole: Taint) -> Option<Axes> {
         let Value::Tensor(t) = value else { return None };
         Some(match &t.axes {
             Some(axes) => axes.clone(),
@@ -151,6 +155,7 @@ impl<'p> Cx<'p> {
 
     /// The result of a primitive.
     pub(super) fn axes_of_call(&mut self, name: &str, given: &[Option<Argument>], result: &mut Value) {
+        self.meet_in_call(name, given, result);
         let axes = self.call_axes(name, given);
         self.set_axes(result, axes);
     }
@@ -166,7 +171,29 @@ impl<'p> Cx<'p> {
         let mut each = axes.each.to_vec();
         let taint = |cx: &Cx, i: usize| argument(i).map_or(Taint::NONE, |a| cx.argument_taint(a.span));
         match name {
-            _ if KEEPS_SHAPE.contains(&name) => return Some(axes),
+            _ if KEEPS_SHAPE.contains(&name) || is_entrywise(name) => return Some(axes),
+            "transpose" => {
+                let rank = each.len();
+                (rank >= 2).then(|| each.swap(rank - 2, rank - 1))?;
+            }
+            "min" | "max" if argument(1).is_some() => {
+                let y = argument(1)?;
+                let of_second = self.argument_taint(y.span);
+                return Some(match self.axes_or(&y.value, of_second) {
+                    Some(other) => self.stretched_axes(&axes, &other),
+                    None => axes,
+                });
+            }
+            "sum" | "mean" | "var" | "norm" | "count" | "min" | "max" => {
+                let over = argument(place_of_over(name)?);
+                match over.map(|a| &a.value) {
+                    None => return Some(Axes { rank: Taint::NONE, each: Rc::from([]) }),
+                    Some(Value::Word(w)) if &**w == "all" => return Some(Axes { rank: Taint::NONE, each: Rc::from([]) }),
+                    // The axis stays, with length 1.
+                    Some(Value::Word(w)) if &**w == "rows" => *each.last_mut()? = Taint::NONE,
+                    _ => return None,
+                }
+            }
             "flatten" => {
                 let all = self.of_shape(&axes);
                 return Some(Axes { rank: Taint::NONE, each: Rc::from([all]) });
@@ -248,6 +275,9 @@ impl<'p> Cx<'p> {
                 let mut each = Vec::with_capacity(indices.len());
                 let mut known = true;
                 for ((index, taint), own) in indices.iter().zip(axes.each.iter()) {
+                    let met = self.union(*taint, *own);
+                    let met = self.union(met, axes.rank);
+                    self.mention(met);
                     match index {
                         Value::Range(r) if r.start.is_none() && r.end.is_none() => each.push(*own),
                         Value::Range(r) if r.start.is_some() && r.end.is_some() => each.push(*taint),
@@ -263,31 +293,42 @@ impl<'p> Cx<'p> {
         self.set_axes(part, axes);
     }
 
-    /// A side of an operator, with what it depends on.
+    /// A side of an operator, with what it depends on. What of a tensor meets in the operator, [`Cx::axes_of_operator`] says.
     pub(super) fn side(&mut self, e: &'p Expr, frame: &mut Frame) -> (Value, Taint) {
         if !self.watches_axes() {
             return (self.expr(e, frame), Taint::NONE);
         }
         let (value, taint) = self.apart_expr(e, frame);
-        self.read(taint);
+        self.hand_on(&value, taint);
         (value, taint)
     }
 
-    /// The result of an operator.
+    /// The result of an operator, and what meets in it.
     pub(super) fn axes_of_operator(&mut self, op: BinaryOp, left: (&Value, Taint), right: (&Value, Taint), result: &mut Value) {
-        if !self.watches_axes() || !matches!(result, Value::Tensor(_)) {
+        if !self.watches_axes() {
             return;
         }
-        let (l, r) = (self.axes_or(left.0, left.1), self.axes_or(right.0, right.1));
-        let axes = match (op, l, r) {
-            (BinaryOp::MatMul, Some(l), Some(r)) => self.product_axes(&l, &r),
-            (BinaryOp::MatMul, ..) => None,
-            (_, Some(l), Some(r)) => Some(self.stretched_axes(&l, &r)),
-            // A number stretches to any shape.
-            (_, Some(one), None) | (_, None, Some(one)) => Some(one),
-            (_, None, None) => None,
-        };
-        self.set_axes(result, axes);
+        let mut known = false;
+        if matches!(result, Value::Tensor(_)) {
+            let (l, r) = (self.axes_or(left.0, left.1), self.axes_or(right.0, right.1));
+            let axes = match (op, &l, &r) {
+                (BinaryOp::MatMul, Some(l), Some(r)) => self.product_axes(l, r),
+                (BinaryOp::MatMul, ..) => None,
+                (_, Some(l), Some(r)) => Some(self.stretched_axes(l, r)),
+                // A number stretches to any shape.
+                (_, Some(one), None) | (_, None, Some(one)) => Some(one.clone()),
+                (_, None, None) => None,
+            };
+            known = match (&l, &r) {
+                (Some(l), Some(r)) => self.meet_in_operator(op, l, r, [left.1, right.1], result),
+                _ => op != BinaryOp::MatMul,
+            };
+            self.set_axes(result, axes);
+        }
+        if !known {
+            self.read(left.1);
+            self.read(right.1);
+        }
     }
 
     fn product_axes(&mut self, l: &Axes, r: &Axes) -> Option<Axes> {
@@ -296,6 +337,11 @@ impl<'p> Cx<'p> {
             ([_], [_, n]) => vec![*n],
             ([lead @ .., _], [_]) => lead.to_vec(),
             ([lead @ .., _], [_, n]) => lead.iter().chain([n]).copied().collect(),
+            ([lead @ .., m, _], [batch @ .., _, n]) if lead.len() == batch.len() => {
+                let mut each: Vec<Taint> = lead.iter().zip(batch).map(|(a, b)| self.union(*a, *b)).collect();
+                each.extend([*m, *n]);
+                each
+            }
             _ => return None,
         };
         Some(Axes { rank, each: each.into() })
@@ -318,7 +364,7 @@ impl<'p> Cx<'p> {
         let of_shape = axes.as_ref().map(|axes| self.of_shape(axes));
         self.set_axes(last, axes);
         let Some(of_shape) = of_shape else { return false };
-        self.read(of_shape);
+        self.gather(of_shape);
         true
     }
 

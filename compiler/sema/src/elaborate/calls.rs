@@ -4,6 +4,7 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::findings::CallSite;
 use super::model::{Lift, LiftOp, Model, What};
+use super::types::Asker;
 use crate::hir::{Arg, Callee, Expr, ExprKind, Fn, FnId, Tail, Type, TypeName};
 use crate::primitives;
 use crate::value::{Args, Argument, Reported, Value};
@@ -96,30 +97,33 @@ impl<'p> Cx<'p> {
         }
     }
 
+    /// Arguments of which all is looked at.
     pub(super) fn evaluate(&mut self, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
-        self.evaluate_some(args, false, frame)
+        let mut one = |a: &'p Arg| {
+            let (value, taint) = self.apart_expr(&a.value, frame);
+            self.note_argument_trace(&a.value, frame);
+            self.note_argument(a.value.span, taint);
+            Argument { value, span: a.value.span, parts: parts_of(&a.value) }
+        };
+        args.iter().map(&mut one).collect()
     }
 
-    /// The arguments of a call; of a layer that gives back the shape it is given, the others decide nothing.
+    /// The arguments of a call, with what of them meets in it.
     fn evaluate_for(&mut self, callee: Callee, args: &'p [Arg], frame: &mut Frame) -> Vec<Argument> {
-        let first_alone = matches!(callee, Callee::Primitive(name) if primitives::KEEPS_SHAPE.contains(&name));
-        self.evaluate_some(args, first_alone, frame)
-    }
-
-    fn evaluate_some(&mut self, args: &'p [Arg], first_alone: bool, frame: &mut Frame) -> Vec<Argument> {
-        args.iter()
-            .enumerate()
-            .map(|(i, a)| {
-                let (value, taint) = self.apart_expr(&a.value, frame);
+        let mut taints = Vec::new();
+        let mut one = |a: &'p Arg| {
+            let (value, taint) = self.apart_expr(&a.value, frame);
+            if self.watch.is_some() {
                 self.note_argument_trace(&a.value, frame);
-                if first_alone && i > 0 {
-                    self.note_idle_argument(a.value.span, taint);
-                } else {
-                    self.note_argument(a.value.span, taint);
-                }
-                Argument { value, span: a.value.span, parts: parts_of(&a.value) }
-            })
-            .collect()
+                taints.push(taint);
+            }
+            Argument { value, span: a.value.span, parts: parts_of(&a.value) }
+        };
+        let given: Vec<Argument> = args.iter().map(&mut one).collect();
+        if self.watch.is_some() {
+            self.note_arguments(callee, &given, &taints);
+        }
+        given
     }
 
     /// The arguments in the order of the parameters; `resolve` has seen to it that they fit.
@@ -129,25 +133,17 @@ impl<'p> Cx<'p> {
         args: &'p [Arg],
         given: Vec<Argument>,
     ) -> Result<Vec<Option<Argument>>, Reported> {
-        // Name, and whether it may be given by place.
-        let params: Vec<(&str, bool)> = match callee {
-            Callee::Fn(id) => self.function(id).params.iter().map(|p| (p.name.as_str(), true)).collect(),
-            Callee::Primitive(name) => match primitives::primitive(name) {
-                Some(p) => p.params.iter().map(|p| (p.name, !p.named_only)).collect(),
-                None => return Err(Reported),
-            },
-            Callee::Module(_) => vec![("x", true)],
-        };
-        let mut bound: Vec<Option<Argument>> = vec![None; params.len()];
-        let mut places = (0..params.len()).filter(|i| params[*i].1);
-        for (arg, value) in args.iter().zip(given) {
-            let place = match &arg.name {
-                Some((name, _)) => params.iter().position(|p| p.0 == name),
-                None => places.next(),
-            };
-            bound[place.ok_or(Reported)?] = Some(value);
+        match callee {
+            Callee::Fn(id) => {
+                let params = &self.function(id).params;
+                in_order(args, given, params.len(), |i| (&params[i].name, true))
+            }
+            Callee::Primitive(name) => {
+                let params = primitives::primitive(name).ok_or(Reported)?.params;
+                in_order(args, given, params.len(), |i| (params[i].name, !params[i].named_only))
+            }
+            Callee::Module(_) => in_order(args, given, 1, |_| ("x", true)),
         }
-        Ok(bound)
     }
 
     /// A call with its arguments in the order of the parameters, lifted if models stand where tensors are wanted.
@@ -257,12 +253,12 @@ impl<'p> Cx<'p> {
         let site = Rc::new(CallSite { caller: self.calls.clone(), function: id, span, depth });
         let Ok(()) = self.bind_parameters(f, args, Some(&site), span, &mut frame) else { return Value::Poison };
         let caller = self.calls.replace(site);
-        self.path.push(f.name.clone());
+        self.path.push(&f.name);
         let (mut value, mut taint) = self.at_place(span, 0, |cx| cx.apart(|cx| cx.body(f, &mut frame)));
         if self.watch.is_some() {
             taint = self.result_taint(f, &mut value, &mut frame, taint);
         }
-        self.read(taint);
+        self.hand_on(&value, taint);
         self.path.pop();
         self.calls = caller;
         value
@@ -271,7 +267,7 @@ impl<'p> Cx<'p> {
     /// The body of a function whose parameters are bound, checked against the declared result.
     pub(super) fn body(&mut self, f: &'p Fn, frame: &mut Frame) -> Value {
         if let Some(condition) = &f.requires
-            && !self.require(condition, &format!("`{}`", f.name), frame)
+            && !self.require(condition, Asker::Variable(&f.name), frame)
         {
             return Value::Poison;
         }
@@ -281,18 +277,37 @@ impl<'p> Cx<'p> {
             Tail::Value(e) => e.span,
             _ => f.body.span,
         };
-        let value = self.check_against(&f.result, value, span, &format!("the result of `{}`", f.name), frame);
+        let value = self.check_against(&f.result, value, span, Asker::Result(&f.name), frame);
         self.uncover_type(&f.result);
         self.trace_returned(trace);
         value
     }
 }
 
+/// Arguments in the order of so many parameters, of which each has a name and may be given by place or not.
+fn in_order<'a>(
+    args: &[Arg],
+    given: Vec<Argument>,
+    count: usize,
+    param: impl std::ops::Fn(usize) -> (&'a str, bool),
+) -> Result<Vec<Option<Argument>>, Reported> {
+    let mut bound: Vec<Option<Argument>> = vec![None; count];
+    let mut places = (0..count).filter(|i| param(*i).1);
+    for (arg, value) in args.iter().zip(given) {
+        let place = match &arg.name {
+            Some((name, _)) => (0..count).find(|i| param(*i).0 == name),
+            None => places.next(),
+        };
+        bound[place.ok_or(Reported)?] = Some(value);
+    }
+    Ok(bound)
+}
+
 /// Where the members of a list stand, if it is written out.
-fn parts_of(e: &Expr) -> Rc<[Span]> {
+fn parts_of(e: &Expr) -> Option<Rc<[Span]>> {
     match &e.kind {
-        ExprKind::List(parts) => parts.iter().map(|p| p.span).collect(),
-        _ => Rc::from([]),
+        ExprKind::List(parts) => Some(parts.iter().map(|p| p.span).collect()),
+        _ => None,
     }
 }
 

@@ -4,8 +4,10 @@
 //! inside an arm those of the arm's own decision, or what `per` says instead of all of them.
 
 use super::context::Cx;
-use super::domains::{Offer, Values};
+use super::domains::{Offer, Values, is_written_out};
 use super::expressions::Frame;
+use super::findings::{CallSite, first_difference, same_calls};
+use super::path::push_with_keys;
 use super::trace::Trace;
 use crate::codes::{models as codes, names};
 use crate::degree::{Degree, Frac};
@@ -30,8 +32,8 @@ pub enum Undecided {
 /// A decision that was made, and how it was reached.
 pub(super) struct Decided {
     pub decision: Decision,
-    /// The calls around, outermost last.
-    chain: Vec<Span>,
+    /// The calls around.
+    calls: Option<Rc<CallSite>>,
     /// Launch scalars are made once.
     value: Option<Value>,
 }
@@ -48,31 +50,17 @@ impl<'p> Cx<'p> {
         self.set_last_trace(Trace::Opaque);
         // What the key and the domain depend on.
         let mut own = Taint::NONE;
-        let keys = match &c.per {
-            None => self.keys.clone(),
+        let per = match &c.per {
+            None => None,
             Some(per) => {
                 let (value, taint) = self.apart_expr(per, frame);
                 own = taint;
-                self.per_keys(&value, per.span)?
+                Some(self.per_keys(&value, per.span)?)
             }
         };
-        let id = self.decision_id(&c.name, &keys, c.per.is_some());
-        let offer = match &c.domain {
-            Written::In(domain) => {
-                let mut offer = Err(Reported);
-                let (_, taint) = self.apart(|cx| {
-                    cx.uncover();
-                    offer = cx.offer(domain, frame);
-                    Value::Bool(true)
-                });
-                own = self.union(own, taint);
-                offer?
-            }
-            Written::Arms(arms) => {
-                let labels = arms.iter().map(|(name, ..)| name.clone()).collect();
-                Offer { domain: Domain::Members { labels, ordered: false }, values: Values::Own }
-            }
-        };
+        let id = self.decision_id(&c.name, per.as_deref().unwrap_or(&self.keys), per.is_some());
+        let (offer, taint) = self.offer_of(c, frame)?;
+        own = self.union(own, taint);
         let index = self.decided_index(c, &id, &offer, frame)?;
         self.watch_decision(index, own);
         let taint = self.taint_of_decision(index);
@@ -86,7 +74,7 @@ impl<'p> Cx<'p> {
             if own == Taint::NONE {
                 self.guard_arm(index, *i);
             }
-            let value = self.under(taint, decides, (arms[*i].1, 0), |cx| cx.arm(&arms[*i], &c.name, &keys, frame));
+            let value = self.under(taint, decides, (arms[*i].1, 0), |cx| cx.arm(&arms[*i], &c.name, per.as_deref(), frame));
             match own == Taint::NONE {
                 true => self.trace_arm(index, &value),
                 false => self.set_last_trace(Trace::Opaque),
@@ -104,28 +92,56 @@ impl<'p> Cx<'p> {
         Ok(value)
     }
 
-    /// The value of an arm, inside which decisions have its name in their paths, and the decision's keys.
-    fn arm(&mut self, (arm, _, value): &'p (String, Span, Expr), name: &str, keys: &[String], frame: &mut Frame) -> Value {
+    /// What a decision offers, and what that depends on. A list of what is written out is made once for all turns.
+    fn offer_of(&mut self, c: &'p Choose, frame: &mut Frame) -> Result<(Rc<Offer>, Taint), Reported> {
+        if let Some(known) = self.offers.get(&c.span).cloned() {
+            // That something stands here is noted wherever it is reached.
+            self.apart(|cx| {
+                cx.uncover();
+                Value::Bool(true)
+            });
+            return Ok((known, Taint::NONE));
+        }
+        let (offer, taint) = match &c.domain {
+            Written::In(domain) => {
+                let mut offer = Err(Reported);
+                let (_, taint) = self.apart(|cx| {
+                    cx.uncover();
+                    offer = cx.offer(domain, frame);
+                    Value::Bool(true)
+                });
+                (Rc::new(offer?), taint)
+            }
+            Written::Arms(arms) => {
+                let labels = arms.iter().map(|(name, ..)| name.clone()).collect();
+                (Rc::new(Offer { domain: Domain::Members { labels, ordered: false }, values: Values::Own }), Taint::NONE)
+            }
+        };
+        if is_written_out(&c.domain) && offer.is_of_no_graph() {
+            self.offers.insert(c.span, offer.clone());
+        }
+        Ok((offer, taint))
+    }
+
+    /// The value of an arm, inside which decisions have its name in their paths, and the decision's keys; those around unless it has
+    /// some of its own.
+    fn arm(&mut self, (arm, _, value): &'p (String, Span, Expr), name: &str, own: Option<&[String]>, frame: &mut Frame) -> Value {
         let outer = std::mem::take(&mut self.keys);
-        self.path.push(with_keys(name, keys));
-        self.path.push(arm.clone());
+        self.path.push_with(name, own.unwrap_or(&outer));
+        self.path.push(arm);
         let value = self.expr(value, frame);
-        self.path.truncate(self.path.len() - 2);
+        self.path.pop();
+        self.path.pop();
         self.keys = outer;
         value
     }
 
     /// The decision of this id: made now, or known from where it was reached before.
     fn decided_index(&mut self, c: &'p Choose, id: &str, offer: &Offer, frame: &mut Frame) -> Result<usize, Reported> {
-        let mut chain = Vec::new();
-        let mut site = self.calls.as_deref();
-        while let Some(s) = site {
-            chain.push(s.span);
-            site = s.caller.as_deref();
-        }
-        if let Some(&index) = self.decided_by_id.get(id) {
+        let found = self.decided_by_id.find(id, |i| &self.decided[i].decision.id);
+        if let Ok(index) = found {
             let known = &self.decided[index];
-            if known.decision.span == c.span && known.chain == chain {
+            if known.decision.span == c.span && same_calls(&known.calls, &self.calls) {
                 if known.decision.domain != offer.domain {
                     let (first, here) = (known.decision.domain.describe(), offer.domain.describe());
                     let message = format!("the decision `{id}` is asked twice, with two domains");
@@ -141,10 +157,9 @@ impl<'p> Cx<'p> {
                 Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "again here");
             if known.decision.span == c.span {
                 // One place, reached by two calls.
-                let differ = known.chain.iter().rev().zip(chain.iter().rev()).find(|(a, b)| a != b);
                 d = Diagnostic::new(names::DEFINED_TWICE, format!("two decisions are called `{id}`"), c.name_span, "");
-                if let Some((a, b)) = differ {
-                    d = d.label(*a, "reached by this call").label(*b, "and by this one");
+                if let Some((a, b)) = first_difference(&known.calls, &self.calls) {
+                    d = d.label(a, "reached by this call").label(b, "and by this one");
                 }
                 d = d.help("give one of the calls a name, which becomes part of the path: `let second = …`");
             } else {
@@ -159,7 +174,7 @@ impl<'p> Cx<'p> {
             Some(e) => Some(self.default_of(c, id, offer, e, frame)?),
         };
         let answer = self.answer_of(c, id, &offer.domain, default.as_ref())?;
-        let pinned = self.given.contains_key(&normalised(id)) && !self.answers.assigned.contains_key(id);
+        let pinned = self.given_to(id).is_some() && !self.answers.assigned.contains_key(id);
         let structural = !matches!(
             (&offer.domain, &offer.values),
             (Domain::Real { .. } | Domain::Simplex { .. }, _) | (_, Values::Numbers(_))
@@ -169,9 +184,18 @@ impl<'p> Cx<'p> {
         }
         let decision =
             Decision { id: id.to_string(), span: c.span, domain: offer.domain.clone(), default, answer, pinned, structural };
-        self.decided.push(Decided { decision, chain, value: None });
-        self.decided_by_id.insert(id.to_string(), self.decided.len() - 1);
-        Ok(self.decided.len() - 1)
+        let place = self.decided.len();
+        self.decided.push(Decided { decision, calls: self.calls.clone(), value: None });
+        // Evaluating a default decides nothing, so the slot is free still.
+        if let Err(slot) = self.decided_by_id.find(id, |i| &self.decided[i].decision.id) {
+            self.decided_by_id.put(slot, place);
+        }
+        Ok(place)
+    }
+
+    /// What `--set` says of a decision.
+    fn given_to(&self, id: &str) -> Option<&String> {
+        if self.given.is_empty() { None } else { self.given.get(&normalised(id)) }
     }
 
     /// The default, where an arm may be named by its bare word.
@@ -196,7 +220,7 @@ impl<'p> Cx<'p> {
         if let Some(answer) = self.answers.assigned.get(id).and_then(|answer| domain.settle(answer)) {
             return Ok(answer);
         }
-        if let Some(text) = self.given.get(&normalised(id)).cloned() {
+        if let Some(text) = self.given_to(id).cloned() {
             self.used.insert(normalised(id));
             return match domain.parse(&text) {
                 Some(answer) => Ok(answer),
@@ -227,13 +251,16 @@ impl<'p> Cx<'p> {
     /// The path through lets, calls and arms, then the name and the keys. What has keys of its own by `per` leaves those of
     /// the arms around it out.
     pub(super) fn decision_id(&self, name: &str, keys: &[String], own_keys: bool) -> String {
-        let mut id = String::new();
-        for segment in &self.path {
-            let bare = segment.split('[').next().unwrap_or_default();
-            id.push_str(if own_keys { bare } else { segment });
-            id.push('.');
+        let mut id = String::with_capacity(self.path.text().len() + name.len() + 8 * keys.len());
+        if own_keys {
+            for segment in self.path.segments() {
+                id.push_str(segment.split('[').next().unwrap_or_default());
+                id.push('.');
+            }
+        } else {
+            id.push_str(self.path.text());
         }
-        id.push_str(&with_keys(name, keys));
+        push_with_keys(&mut id, name, keys);
         id
     }
 
@@ -269,7 +296,7 @@ impl<'p> Cx<'p> {
     fn symbolic_choice(&mut self, c: &'p Choose, frame: &mut Frame) -> Value {
         match &c.domain {
             Written::Arms(arms) => {
-                let mut values: Vec<Value> = arms.iter().map(|a| self.arm(a, &c.name, &[], frame)).collect();
+                let mut values: Vec<Value> = arms.iter().map(|a| self.arm(a, &c.name, Some(&[]), frame)).collect();
                 let taken = match c.default.as_ref().map(|d| &d.kind) {
                     Some(ExprKind::Word(word)) => arms.iter().position(|(name, ..)| name == word),
                     _ => None,
@@ -374,7 +401,7 @@ impl<'p> Cx<'p> {
     /// Reports `--set` and `--model` that fit nothing in the recipe.
     pub(super) fn check_answers(&mut self) {
         // One candidate of many need not have what is answered.
-        if self.watch.is_some() {
+        if self.watch.is_some() || self.answers.set.is_empty() && self.answers.models.is_empty() {
             return;
         }
         let known: Vec<String> = self.decided.iter().map(|d| d.decision.id.clone()).collect();
@@ -418,9 +445,4 @@ fn in_table<'p>(default: &'p Expr, id: &str) -> Option<&'p Expr> {
         _ => false,
     };
     entries.iter().find(named).map(|e| &e.value)
-}
-
-/// `method[2, mlp]`.
-pub(super) fn with_keys(name: &str, keys: &[String]) -> String {
-    if keys.is_empty() { name.to_string() } else { format!("{name}[{}]", keys.join(", ")) }
 }

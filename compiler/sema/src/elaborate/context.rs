@@ -5,12 +5,14 @@
 
 use super::adapter::Adapters;
 use super::choices::Decided;
+use super::domains::Offer;
 use super::explore::Watch;
 use super::files::Opened;
 use super::findings::{CallSite, Findings};
 use super::model::Model;
-use super::names::{NameId, Names};
+use super::names::{NameId, Names, Places};
 use super::network::{Known, Starting};
+use super::path::Path;
 use super::scalars::Scalars;
 use super::stand_ins::StandIns;
 use super::{Answers, TestCase};
@@ -46,13 +48,15 @@ pub struct Cx<'p> {
     pub(super) setting_values: Vec<f64>,
     /// The decisions that were reached.
     pub(super) decided: Vec<Decided>,
-    pub(super) decided_by_id: FxHashMap<String, usize>,
+    pub(super) decided_by_id: Places,
+    /// What decisions offer whose domains are written out, by where they stand.
+    pub(super) offers: FxHashMap<Span, Rc<Offer>>,
     /// What `--set` says, by normalised id, and which of that was of use.
     pub(super) given: FxHashMap<String, String>,
     pub(super) used: FxHashSet<String>,
     /// The names that `let` gives to models, by the model.
     /// What depends on which decisions, if that is asked.
-    pub(super) watch: Option<Box<Watch>>,
+    pub(super) watch: Option<Box<Watch<'p>>>,
     pub(super) global_taints: Vec<Taint>,
     /// Whether a network is being made, so that there are layers, and `new` makes parameters.
     pub(super) in_network: bool,
@@ -84,7 +88,7 @@ pub struct Cx<'p> {
     /// Turns of the loops around, outermost first.
     pub(super) turns: Vec<u32>,
     /// Lets and calls around, which name the decisions in them.
-    pub(super) path: Vec<String>,
+    pub(super) path: Path,
     /// Values of the captures and loop variables around, which tell turns of one decision apart.
     pub(super) keys: Vec<String>,
     pub(super) calls: Option<Rc<CallSite>>,
@@ -130,7 +134,8 @@ impl<'p> Cx<'p> {
             blended: FxHashSet::default(),
             setting_values: Vec::new(),
             decided: Vec::new(),
-            decided_by_id: FxHashMap::default(),
+            decided_by_id: Places::default(),
+            offers: FxHashMap::default(),
             given: answers.set.iter().map(|(id, text)| (normalised(id), text.clone())).collect(),
             used: FxHashSet::default(),
             watch: answers.watch.then(Box::default),
@@ -152,7 +157,7 @@ impl<'p> Cx<'p> {
             globals: vec![Value::Poison; program.globals.len()],
             tensor: None,
             turns: Vec::new(),
-            path: Vec::new(),
+            path: Path::default(),
             keys: Vec::new(),
             calls: None,
             symbolic: false,

@@ -37,6 +37,11 @@ impl<'p> Cx<'p> {
         }
     }
 
+    /// Whether that found nothing, and no promise that later uses have a say in.
+    pub(super) fn definitions_are_fine(&self) -> bool {
+        self.findings.is_empty() && self.broken.is_empty() && self.promises.is_empty()
+    }
+
     fn try_function(&mut self, f: &'p Fn) {
         let lists = f.params.iter().any(|p| matches!(p.ty, Type::List(..)));
         let has_tensor = f.params.iter().any(|p| mentions_tensor(&p.ty));
@@ -81,7 +86,7 @@ impl<'p> Cx<'p> {
         let mut args = Vec::with_capacity(f.params.len());
         for p in &f.params {
             let arg = match self.made_up(&p.ty, &p.name, p.span, &trial, &mut frame) {
-                Some(value) => Some(Argument { value, span: p.span, parts: Rc::from([]) }),
+                Some(value) => Some(Argument { value, span: p.span, parts: None }),
                 None if p.default.is_some() => None,
                 None => return,
             };

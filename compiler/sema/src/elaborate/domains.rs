@@ -4,11 +4,12 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::types::show_range;
 use crate::codes::models as codes;
-use crate::hir::{Arg, Callee, Expr, ExprKind};
+use crate::hir::{Arg, Callee, Domain as Written, Expr, ExprKind, StrPart};
 use crate::space::{Answer, Domain};
 use crate::value::{RangeVal, Reported, Value};
 use merge_base::Span;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A domain with the values of its members.
 pub(super) struct Offer {
@@ -24,6 +25,45 @@ pub(super) enum Values {
     Numbers(Vec<f64>),
     /// Known values, by label.
     Given(Rc<[Value]>),
+}
+
+impl Offer {
+    /// Whether no value in it is a node of the graph at hand.
+    pub fn is_of_no_graph(&self) -> bool {
+        fn holds_node(value: &Value) -> bool {
+            match value {
+                Value::Tensor(_) | Value::Model(_) => true,
+                Value::List(l) | Value::Tuple(l) => l.iter().any(holds_node),
+                Value::Range(r) => [&r.start, &r.end].into_iter().flatten().any(holds_node),
+                _ => false,
+            }
+        }
+        match &self.values {
+            Values::Own | Values::Numbers(_) => true,
+            Values::Given(values) => !values.iter().any(holds_node),
+        }
+    }
+}
+
+/// Whether a domain is the same wherever it is met: nothing in it has to be looked up.
+pub(super) fn is_written_out(domain: &Written) -> bool {
+    fn is_literal(e: &Expr) -> bool {
+        match &e.kind {
+            ExprKind::Int(_) | ExprKind::Float(..) | ExprKind::Bool(_) | ExprKind::Word(_) => true,
+            ExprKind::Str(s) => s.parts.iter().all(|p| matches!(p, StrPart::Text(_))),
+            ExprKind::List(parts) | ExprKind::Tuple(parts) => parts.iter().all(is_literal),
+            ExprKind::Range { start, end, .. } => [start, end].into_iter().flatten().all(|e| is_literal(e)),
+            ExprKind::Unary { value, .. } => is_literal(value),
+            ExprKind::Call { callee: Callee::Primitive("log" | "order" | "subset" | "simplex"), args, .. } => {
+                args.iter().all(|a| is_literal(&a.value))
+            }
+            _ => false,
+        }
+    }
+    match domain {
+        Written::Arms(_) => true,
+        Written::In(e) => is_literal(e),
+    }
 }
 
 impl<'p> Cx<'p> {
@@ -152,7 +192,7 @@ impl<'p> Cx<'p> {
     }
 
     /// The texts by which the members of a list are known.
-    fn labels(&mut self, members: &Rc<[Value]>, list: &'p Expr) -> Result<Vec<String>, Reported> {
+    fn labels(&mut self, members: &Rc<[Value]>, list: &'p Expr) -> Result<Arc<[String]>, Reported> {
         if members.iter().any(Value::is_poison) {
             return Err(Reported);
         }

@@ -17,18 +17,19 @@ use super::context::Cx;
 use super::expressions::Frame;
 use super::trace::{Trace, Tracing};
 use crate::hir::walk::{Visit, walk_block, walk_expr};
-use crate::hir::{Block, Callee, Choose, Expr, ExprKind, FnId, LocalId};
+use crate::hir::{Block, Callee, Choose, Expr, ExprKind, FnId, LocalId, Program};
 use crate::space::{Axes, Condition, Exploration, Mention, Taint, Taints, TermId};
 use crate::value::{Argument, TensorVal, Value};
 use merge_base::Span;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// The state of a watching elaboration.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct Watch<'p> {
     taints: Taints,
     /// What the expression at hand was computed from.
     now: Taint,
@@ -43,7 +44,10 @@ pub(super) struct Watch {
     /// Of arguments, by where they stand, as they were evaluated last.
     arguments: FxHashMap<Span, Taint>,
     /// The branches, turns and calls around, as one number.
-    pub(super) place: u64,
+    pub(super) around: u64,
+    /// What was around where it was decided last whether the place at hand is reached: all that is computed since then is computed in
+    /// the same candidates, as far as nothing is wrong.
+    place: u64,
     /// What ints and truth values are in other candidates.
     pub(super) tracing: Tracing,
     /// What was computed from, what decides whether that is reached, and where.
@@ -55,7 +59,9 @@ pub(super) struct Watch {
     /// Of lists that were made member by member: what the length depends on, and each member.
     lists: FxHashMap<*const Value, Members>,
     /// Functions in which, or in whose callees, something is decided.
-    deciding: Vec<bool>,
+    deciding: &'p [bool],
+    /// Whether something is decided in a part of the program, by its address and whether it is a block.
+    decides: RefCell<FxHashMap<(usize, bool), bool>>,
     depends: Vec<Taint>,
     conditions: Vec<Condition>,
 }
@@ -68,6 +74,7 @@ type Members = (Rc<[Value]>, Taint, Rc<[Taint]>);
 pub(super) struct Watched {
     control: Taint,
     place: u64,
+    around: u64,
     arguments: Vec<(Span, Taint)>,
 }
 
@@ -153,11 +160,11 @@ impl<'p> Cx<'p> {
     pub(super) fn at_place<T>(&mut self, at: Span, turn: usize, body: impl FnOnce(&mut Cx<'p>) -> T) -> T {
         let Some(w) = &mut self.watch else { return body(self) };
         let mut hasher = FxHasher::default();
-        (w.place, at, turn).hash(&mut hasher);
-        let outer = std::mem::replace(&mut w.place, hasher.finish());
+        (w.around, at, turn).hash(&mut hasher);
+        let outer = std::mem::replace(&mut w.around, hasher.finish());
         let result = body(self);
         if let Some(w) = &mut self.watch {
-            w.place = outer;
+            w.around = outer;
         }
         result
     }
@@ -172,14 +179,21 @@ impl<'p> Cx<'p> {
         body: impl FnOnce(&mut Cx<'p>) -> T,
     ) -> T {
         let Some(w) = &mut self.watch else { return body(self) };
-        let outer = w.control;
-        w.control = w.taints.union(outer, taint);
+        let outer = (w.control, w.place);
+        w.control = w.taints.union(w.control, taint);
         self.note_control(taint, decides);
         let guard = self.enter(taint);
-        let result = self.at_place(at, turn, body);
+        let result = self.at_place(at, turn, |cx| {
+            if let Some(w) = &mut cx.watch
+                && taint != Taint::NONE
+            {
+                w.place = w.around;
+            }
+            body(cx)
+        });
         self.leave(guard);
         if let Some(w) = &mut self.watch {
-            w.control = outer;
+            (w.control, w.place) = outer;
         }
         result
     }
@@ -211,6 +225,15 @@ impl<'p> Cx<'p> {
         self.watch.as_ref().map_or(Taint::NONE, |w| w.binding)
     }
 
+    /// Notes that this meets in a check here, apart from what the expression at hand is computed from.
+    pub(super) fn mention(&mut self, taint: Taint) {
+        if let Some(w) = &mut self.watch {
+            let mention = (taint, w.control, w.place);
+            w.mentions.insert(mention);
+            w.uncovered.insert(mention);
+        }
+    }
+
     /// Remembers what an argument depends on, for whoever binds it to a parameter.
     pub(super) fn note_argument(&mut self, span: Span, taint: Taint) {
         if let Some(w) = &mut self.watch {
@@ -234,17 +257,18 @@ impl<'p> Cx<'p> {
     pub(super) fn watched(&self, args: &[Option<Argument>]) -> Watched {
         let Some(w) = &self.watch else { return Watched::default() };
         let arguments = args.iter().flatten().map(|a| (a.span, self.argument_taint(a.span))).collect();
-        Watched { control: w.control, place: w.place, arguments }
+        Watched { control: w.control, place: w.place, around: w.around, arguments }
     }
 
     /// Runs a lifted function where it was written.
     pub(super) fn as_watched(&mut self, watched: &Watched, body: impl FnOnce(&mut Cx<'p>) -> Value) -> Value {
         let Some(w) = &mut self.watch else { return body(self) };
-        let outer = (std::mem::replace(&mut w.control, watched.control), std::mem::replace(&mut w.place, watched.place));
+        let outer = (w.control, w.place, w.around);
+        (w.control, w.place, w.around) = (watched.control, watched.place, watched.around);
         w.arguments.extend(watched.arguments.iter().copied());
         let (value, _) = self.apart(body);
         if let Some(w) = &mut self.watch {
-            (w.control, w.place) = outer;
+            (w.control, w.place, w.around) = outer;
         }
         value
     }
@@ -293,42 +317,31 @@ impl<'p> Cx<'p> {
 
     /// Whether something is decided in an expression, or in a function that it calls.
     pub(super) fn decides(&self, e: &'p Expr) -> bool {
-        self.decides_in(&|visit| walk_expr(e, visit))
+        self.decides_in((std::ptr::from_ref(e).addr(), false), &|visit| walk_expr(e, visit))
     }
 
     /// [`Cx::decides`] of a block.
     pub(super) fn block_decides(&self, b: &'p Block) -> bool {
-        self.decides_in(&|visit| walk_block(b, visit))
+        self.decides_in((std::ptr::from_ref(b).addr(), true), &|visit| walk_block(b, visit))
     }
 
-    fn decides_in(&self, walk: &dyn std::ops::Fn(&mut dyn Visit<'p>)) -> bool {
+    /// `place`: where the part of the program lies, which stays there.
+    fn decides_in(&self, place: (usize, bool), walk: &dyn std::ops::Fn(&mut dyn Visit<'p>)) -> bool {
         let Some(w) = &self.watch else { return false };
-        let mut found = Decides { deciding: &w.deciding, found: false };
+        if let Some(known) = w.decides.borrow().get(&place) {
+            return *known;
+        }
+        let mut found = Decides { deciding: w.deciding, found: false };
         walk(&mut found);
+        w.decides.borrow_mut().insert(place, found.found);
         found.found
     }
 
-    /// Finds the functions in which something is decided; they call no function that reaches them.
+    /// Finds the functions in which something is decided, once for all elaborations of a program.
     pub(super) fn find_deciding(&mut self) {
         let program = self.program;
-        let mut deciding = vec![false; program.fns.len()];
-        loop {
-            let mut found = false;
-            for (i, f) in program.fns.iter().enumerate().filter(|(i, _)| !deciding[*i]).collect::<Vec<_>>() {
-                let mut visit = Decides { deciding: &deciding, found: false };
-                f.params.iter().filter_map(|p| p.default.as_ref()).for_each(|e| walk_expr(e, &mut visit));
-                walk_block(&f.body, &mut visit);
-                if visit.found {
-                    deciding[i] = true;
-                    found = true;
-                }
-            }
-            if !found {
-                break;
-            }
-        }
         if let Some(w) = &mut self.watch {
-            w.deciding = deciding;
+            w.deciding = program.deciding.get_or_init(|| deciding(program));
         }
     }
 
@@ -373,6 +386,29 @@ impl<'p> Cx<'p> {
         let mut conditions = w.conditions;
         let (claims, terms, strings) = w.tracing.finish(&mut conditions);
         Some(Exploration { depends, controls, conditions, mentions, claims, terms, strings })
+    }
+}
+
+/// By function: whether something is decided in it, or in what it calls. No function reaches itself.
+fn deciding(program: &Program) -> Vec<bool> {
+    let mut deciding = vec![false; program.fns.len()];
+    loop {
+        let mut found = false;
+        for (i, f) in program.fns.iter().enumerate() {
+            if deciding[i] {
+                continue;
+            }
+            let mut visit = Decides { deciding: &deciding, found: false };
+            f.params.iter().filter_map(|p| p.default.as_ref()).for_each(|e| walk_expr(e, &mut visit));
+            walk_block(&f.body, &mut visit);
+            if visit.found {
+                deciding[i] = true;
+                found = true;
+            }
+        }
+        if !found {
+            return deciding;
+        }
     }
 }
 

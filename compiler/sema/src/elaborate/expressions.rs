@@ -3,6 +3,7 @@
 use super::context::Cx;
 use super::model::{LiftOp, Model, What};
 use super::trace::Trace;
+use super::types::Asker;
 use crate::codes::{models, types as codes};
 use crate::degree::Degree;
 use crate::hir::{BinaryOp, Binding, Block, Callee, Entry, Expr, ExprKind, For, Let, LocalId, Stmt, Str, StrPart, Tail};
@@ -122,27 +123,31 @@ impl<'p> Cx<'p> {
 
     pub(super) fn let_(&mut self, l: &'p Let, frame: &mut Frame) {
         let name = match &l.pattern {
-            Binding::Local(_, span) => Some(self.text(*span).to_string()),
+            Binding::Local(_, span) => Some(self.text(*span)),
             _ => None,
         };
         if let (Some(name), ExprKind::Call { callee: Callee::Primitive("checkpoint" | "deltas" | "tensors" | "adapter"), .. }) =
-            (&name, &l.value.kind)
+            (name, &l.value.kind)
         {
-            self.bound_to = Some(name.clone());
+            self.bound_to = Some(name.to_string());
         }
-        self.path.extend(name.clone());
-        let (mut value, taint) = self.apart_expr(&l.value, frame);
-        if name.is_some() {
-            self.path.pop();
-        }
+        let (mut value, taint) = match name {
+            None => self.apart_expr(&l.value, frame),
+            Some(name) => {
+                self.path.push(name);
+                let value = self.apart_expr(&l.value, frame);
+                self.path.pop();
+                value
+            }
+        };
         self.bound_to = None;
         if let Some(ty) = &l.ty {
-            let asker = name.as_deref().map_or("this `let`".to_string(), |n| format!("`{n}`"));
-            value = self.check_against(ty, value, l.value.span, &asker, frame);
+            let asker = name.map_or(Asker::Said("this `let`"), Asker::Variable);
+            value = self.check_against(ty, value, l.value.span, asker, frame);
             self.uncover_type(ty);
         }
-        if let (Some(name), Value::Model(m)) = (&name, &value) {
-            self.model_names.entry(Rc::as_ptr(m)).or_insert_with(|| (m.clone(), name.clone()));
+        if let (Some(name), Value::Model(m)) = (name, &value) {
+            self.model_names.entry(Rc::as_ptr(m)).or_insert_with(|| (m.clone(), name.to_string()));
         }
         self.trace_next_of(&l.value, frame);
         self.binding(taint, |cx| cx.bind(&l.pattern, value, frame));
@@ -190,6 +195,7 @@ impl<'p> Cx<'p> {
                 let Ok(text) = cx.string(&entry.name, frame) else { return };
                 let name = cx.names.id(&text);
                 let value = cx.expr(&entry.value, frame);
+                cx.read_shape(&value);
                 let tensor = cx.entry_tensor(&value, name, entry.value.span, &mut origins);
                 if tensors.insert(name, tensor).is_some() {
                     let message = format!("the name `{text}` is given twice");
@@ -287,8 +293,9 @@ impl<'p> Cx<'p> {
                 Value::Poison
             }
             ExprKind::Local(id) => {
-                self.read(frame.taint(*id));
-                frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison)
+                let value = frame.locals.get(id.0 as usize).cloned().unwrap_or(Value::Poison);
+                self.hand_on(&value, frame.taint(*id));
+                value
             }
             ExprKind::Global(id) => {
                 self.read(self.global_taints.get(id.0 as usize).copied().unwrap_or_default());
@@ -365,7 +372,7 @@ impl<'p> Cx<'p> {
                 self.binding(taint, |cx| cx.bind_local(c.local, value.clone(), frame));
                 match &value {
                     // What selects it stands in its axes.
-                    Value::Tensor(t) if t.axes.is_some() => self.read(taint),
+                    Value::Tensor(t) if t.axes.is_some() => self.gather(taint),
                     _ => self.select_by(taint),
                 }
                 value
@@ -410,19 +417,23 @@ impl<'p> Cx<'p> {
                     }
                     _ => None,
                 };
-                self.select_by(member.unwrap_or(of_base));
+                match &value {
+                    // Which places there are, each axis says.
+                    Value::Tensor(t) if t.axes.as_ref().is_some_and(|a| a.each.len() == indices.len()) => self.gather(of_base),
+                    _ => self.select_by(member.unwrap_or(of_base)),
+                }
                 if let (Value::Model(m), [Expr { kind: ExprKind::SubModel(p), span: at }]) = (&value, indices.as_slice()) {
                     return self.sub_model(m, p, base.span, *at, frame);
                 }
                 if matches!(value, Value::Poison) {
                     return Value::Poison;
                 }
-                let mut args = vec![Some(Argument { value, span: base.span, parts: Rc::from([]) })];
+                let mut args = vec![Some(Argument { value, span: base.span, parts: None })];
                 let mut places = Vec::with_capacity(indices.len());
                 for i in indices {
                     let (place, taint) = self.side(i, frame);
                     places.push((place.clone(), taint));
-                    args.push(Some(Argument { value: place, span: i.span, parts: Rc::from([]) }));
+                    args.push(Some(Argument { value: place, span: i.span, parts: None }));
                 }
                 let of = args[0].as_ref().map_or(Value::Poison, |a| a.value.clone());
                 let mut member = self.index(args, span);
@@ -631,8 +642,10 @@ impl<'p> Cx<'p> {
         if self.watches_axes() && self.axes_of_fold(&states, length, &mut state) {
             return state;
         }
-        states.iter().for_each(|(_, of_state)| self.read(*of_state));
-        self.read(taint);
+        for of_state in states.iter().map(|s| s.1).chain([taint]) {
+            // The states of a network are handed on from turn to turn.
+            if self.watches_axes() { self.gather(of_state) } else { self.read(of_state) }
+        }
         if !alike {
             self.select_by(length);
         }
@@ -681,7 +694,7 @@ impl<'p> Cx<'p> {
                 primitives::select(self, stop, (&a, span), (&b, span), span).into()
             }
             (Value::Model(_), _) | (_, Value::Model(_)) => {
-                let argument = |value: Value, span| Some(Argument { value, span, parts: Rc::from([]) });
+                let argument = |value: Value, span| Some(Argument { value, span, parts: None });
                 let stop = argument(stop.0.clone().into(), stop.1);
                 let args = vec![stop, argument(old.clone(), span), argument(new.clone(), span)];
                 self.lifted(LiftOp::Primitive("where"), args, span)

@@ -26,6 +26,28 @@ impl CallSite {
     }
 }
 
+/// Whether two places were reached by the same calls.
+pub fn same_calls(a: &Option<Rc<CallSite>>, b: &Option<Rc<CallSite>>) -> bool {
+    let (mut a, mut b) = (a.as_ref(), b.as_ref());
+    loop {
+        match (a, b) {
+            (None, None) => return true,
+            (Some(x), Some(y)) if Rc::ptr_eq(x, y) => return true,
+            (Some(x), Some(y)) if x.span == y.span => (a, b) = (x.caller.as_ref(), y.caller.as_ref()),
+            _ => return false,
+        }
+    }
+}
+
+/// Where the ways to two places part: the outermost calls that differ.
+pub fn first_difference(a: &Option<Rc<CallSite>>, b: &Option<Rc<CallSite>>) -> Option<(Span, Span)> {
+    let spans = |site: &Option<Rc<CallSite>>| -> Vec<Span> {
+        std::iter::successors(site.as_deref(), |s| s.caller.as_deref()).map(|s| s.span).collect()
+    };
+    let (a, b) = (spans(a), spans(b));
+    a.into_iter().rev().zip(b.into_iter().rev()).find(|(a, b)| a != b)
+}
+
 struct Finding {
     diagnostic: Diagnostic,
     tensors: FxHashSet<NameId>,
@@ -59,6 +81,11 @@ impl Findings {
         for f in other.found {
             self.add(f.diagnostic, f.first);
         }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Whether any finding is an error.

@@ -11,9 +11,11 @@
 //! | `operators`, `index` | arithmetic with its degrees; indexing |
 //! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
+//! | `path`, `names` | what decisions and parameters are called; names as numbers |
 //! | `files`, `save` | checkpoints; outputs |
 //! | `save_adapter`, `fill` | what is to be trained, as an output; trained tensors in their places |
-//! | `choices`, `domains`, `explore`, `axes` | decisions; what they may be answered with; what depends on them, axis by axis |
+//! | `choices`, `domains` | decisions; what they may be answered with |
+//! | `explore`, `axes`, `meet` | what depends on decisions, axis by axis; which of them meet in a check |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `modules` | rules that replace modules |
 //! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
@@ -38,12 +40,14 @@ mod files;
 mod fill;
 mod findings;
 mod index;
+mod meet;
 mod model;
 mod modules;
 mod names;
 mod network;
 mod nodes;
 mod operators;
+mod path;
 mod require;
 mod restack;
 mod rules;
@@ -86,6 +90,8 @@ pub struct Answers {
     pub watch: bool,
     /// `--model name=PATH`; the paths are absolute.
     pub models: Vec<(String, String)>,
+    /// Whether an elaboration of this program had [`Elaborated::definitions_are_fine`]: then its functions need not be tried again.
+    pub definitions_are_fine: bool,
 }
 
 /// A `test` item: holds where `node` is 1 in every entry.
@@ -117,6 +123,8 @@ pub struct Elaborated {
     pub decisions: Vec<Decision>,
     /// Of the last network that a search names: the entries of its parameters.
     pub parameters: Option<u64>,
+    /// Whether the functions, tried as written, left nothing to say. No answer has a part in that.
+    pub definitions_are_fine: bool,
     /// What [`Answers::watch`] asks for.
     pub exploration: Option<Exploration>,
     pub diagnostics: Vec<Diagnostic>,
@@ -128,15 +136,23 @@ const STACK: usize = 256 << 20;
 
 /// Evaluates a recipe. The graph is complete where no diagnostic is an error.
 pub fn elaborate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
-    stacker::grow(STACK, || evaluate(program, sources, checkpoints, answers))
+    on_large_stack(|| evaluate(program, sources, checkpoints, answers))
+}
+
+/// Runs something on the stack that an elaboration needs. Who elaborates often does it all in one such run, since elaborations in it
+/// share the stack: each has to touch every page of its own for the first time otherwise.
+pub fn on_large_stack<T>(body: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK - STACK / 8, STACK, body)
 }
 
 fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoints, answers: &Answers) -> Elaborated {
     let mut cx = Cx::new(program, sources, checkpoints, answers);
+    let mut definitions_are_fine = answers.definitions_are_fine;
     if answers.watch {
         cx.find_deciding();
-    } else {
+    } else if !definitions_are_fine {
         cx.check_definitions();
+        definitions_are_fine = cx.definitions_are_fine();
     }
     let mut frame = Frame::top(program.globals.len());
     for item in &program.items {
@@ -172,6 +188,7 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
         tests: cx.tests,
         decisions,
         parameters: cx.network_parameters,
+        definitions_are_fine,
         exploration,
         diagnostics: cx.findings.finish(&cx.names),
     }

@@ -5,6 +5,7 @@ use super::explore::Watched;
 use super::findings::CallSite;
 use super::modules::Replaced;
 use super::names::NameId;
+use super::path::Path;
 use crate::codes::models as codes;
 use crate::hir::{BinaryOp, FnId, Role, UnaryOp};
 use crate::space::Taint;
@@ -57,7 +58,7 @@ pub(super) struct Lift {
     pub span: Span,
     /// Where it was written, for random keys and for diagnostics.
     pub turns: Vec<u32>,
-    pub path: Vec<String>,
+    pub path: Path,
     pub keys: Vec<String>,
     pub calls: Option<Rc<CallSite>>,
     pub watched: Watched,

@@ -12,6 +12,7 @@ use super::adapter::is_embedding;
 use super::context::{Cx, show_shape};
 use super::expressions::Frame;
 use super::model::{Model, What};
+use super::types::Asker;
 use crate::codes::models::{CANNOT_SAVE, NAME_TWICE};
 use crate::codes::types as codes;
 use crate::coverage::ModuleShare;
@@ -232,6 +233,7 @@ impl<'p> Cx<'p> {
         let value = own.and_then(|own| {
             let outer = std::mem::replace(&mut self.in_network, true);
             let value = self.expr(&rule.value, frame);
+            self.read_shape(&value);
             self.in_network = outer;
             Ok((own, self.tensor(&value, rule.value.span)?))
         });
@@ -324,6 +326,7 @@ impl<'p> Cx<'p> {
     ) -> Result<Value, Reported> {
         let [arg] = args else { return Err(Reported) };
         let value = self.expr(&arg.value, frame);
+        self.read_shape(&value);
         let y = self.tensor(&value, arg.value.span)?;
         let module = self.called.iter().rev().find(|c| c.lhs.function == function).cloned().ok_or(Reported)?;
         let shape = self.module_result(&module, &y, arg.value.span, frame)?;
@@ -378,7 +381,7 @@ impl<'p> Cx<'p> {
     ) -> Result<Option<Vec<u64>>, Reported> {
         if let Some(ty) = &module.lhs.ty {
             let asker = format!("the input of `{}`", module.name);
-            if self.check_against(ty, y.clone().into(), at, &asker, frame).is_poison() {
+            if self.check_against(ty, y.clone().into(), at, Asker::Said(&asker), frame).is_poison() {
                 return Err(Reported);
             }
         }

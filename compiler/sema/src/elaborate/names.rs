@@ -1,6 +1,8 @@
-//! Tensor names as numbers, so that a model of hundreds of tensors is compared and indexed quickly.
+//! Tensor names as numbers, so that a model of hundreds of tensors is compared and indexed quickly; and where texts are that others
+//! keep.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// A tensor name, by its entry in [`Names`].
@@ -42,5 +44,31 @@ impl Names {
     /// The texts, as owned strings.
     pub fn texts(&self, ids: &[NameId]) -> Vec<String> {
         ids.iter().map(|id| self.text(*id).to_string()).collect()
+    }
+}
+
+/// Finds texts in a list that keeps them, by their hashes, so that none is kept twice.
+#[derive(Debug, Default)]
+pub(super) struct Places(FxHashMap<u64, usize>);
+
+impl Places {
+    /// The place of a text among those that `text_at` gives, or the slot for [`Places::put`].
+    pub fn find<'t>(&self, text: &str, text_at: impl Fn(usize) -> &'t str) -> Result<usize, u64> {
+        let mut hasher = FxHasher::default();
+        text.hash(&mut hasher);
+        let mut slot = hasher.finish();
+        loop {
+            match self.0.get(&slot) {
+                None => return Err(slot),
+                Some(place) if text_at(*place) == text => return Ok(*place),
+                // Another text of the same hash.
+                Some(_) => slot = slot.wrapping_add(1),
+            }
+        }
+    }
+
+    /// Remembers the place of the text that [`Places::find`] had this slot for.
+    pub fn put(&mut self, slot: u64, place: usize) {
+        self.0.insert(slot, place);
     }
 }

@@ -9,13 +9,12 @@ use crate::primitives::matmul;
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, UnaryFn};
 use merge_base::{Diagnostic, Span};
-use std::rc::Rc;
 
 /// A value with the place it comes from.
 pub type At<'a> = (&'a Value, Span);
 
 fn argument((value, span): At<'_>) -> Option<Argument> {
-    Some(Argument { value: value.clone(), span, parts: Rc::from([]) })
+    Some(Argument { value: value.clone(), span, parts: None })
 }
 
 impl<'p> Cx<'p> {

@@ -4,6 +4,7 @@
 
 use super::context::Cx;
 use super::expressions::Frame;
+use super::types::Asker;
 use crate::codes::types as codes;
 use crate::hir::walk::{Visit, walk_expr};
 use crate::hir::{BinaryOp, Expr, ExprKind};
@@ -52,30 +53,33 @@ impl<'p> Cx<'p> {
     /// Checks the condition of a `let`; while decisions are watched, it only excludes what does not hold.
     pub(super) fn require_of_let(&mut self, condition: &'p Expr, frame: &mut Frame) {
         if self.watch.is_none() {
-            self.require(condition, "this `let`", frame);
+            self.require(condition, Asker::Said("this `let`"), frame);
             return;
         }
         let (value, taint) = self.apart_expr(condition, frame);
         let term = self.condition_term(condition, frame);
         if !self.watch_condition(&value, taint, condition.span, term) && !value.is_poison() {
-            self.require(condition, "this `let`", frame);
+            self.require(condition, Asker::Said("this `let`"), frame);
         }
     }
 
     /// Checks a condition, each part that `and` joins by itself; false where one fails. What depends on settings is also
     /// tried before each run.
-    pub(super) fn require(&mut self, condition: &'p Expr, of: &str, frame: &mut Frame) -> bool {
+    pub(super) fn require(&mut self, condition: &'p Expr, of: Asker<'_>, frame: &mut Frame) -> bool {
         if let ExprKind::Binary { op: BinaryOp::And, left, right, .. } = &condition.kind {
             return self.require(left, of, frame) && self.require(right, of, frame);
         }
-        let value = self.expr(condition, frame);
-        self.claim_condition(condition, &value, frame);
-        let text = self.text(condition.span).split_whitespace().collect::<Vec<_>>().join(" ");
-        let message = format!("{of} requires {text}");
+        let (value, _) = self.apart(|cx| {
+            let value = cx.expr(condition, frame);
+            cx.claim_condition(condition, &value, frame);
+            value
+        });
+        let written = self.text(condition.span);
+        let message = || format!("{of} requires {}", written.split_whitespace().collect::<Vec<_>>().join(" "));
         let holds = match &value {
             Value::Bool(holds) => *holds,
             Value::Tensor(t) if self.is_scalar(t) && self.launch_value(t) == Some(0.0) => self.symbolic,
-            Value::Tensor(t) if self.is_scalar(t) => return self.constrain(t, message, condition.span),
+            Value::Tensor(t) if self.is_scalar(t) => return self.constrain(t, message(), condition.span),
             Value::Poison => return false,
             other => {
                 let message = format!("`requires` wants a condition, and this is {}", other.kind());
@@ -85,7 +89,7 @@ impl<'p> Cx<'p> {
         };
         if !holds {
             let label = self.why_not(condition, frame);
-            self.error(codes::REQUIRES_FAILED, message, condition.span, label);
+            self.error(codes::REQUIRES_FAILED, message(), condition.span, label);
         }
         holds
     }

@@ -27,7 +27,7 @@ impl<'p> Cx<'p> {
                 ExprKind::SubModel(p) => Value::Str(p.text().into()),
                 _ => self.expr(&arg.value, frame),
             };
-            given.push(Argument { value, span: arg.value.span, parts: Rc::from([]) });
+            given.push(Argument { value, span: arg.value.span, parts: None });
         }
         let Ok(bound) = self.bind_arguments(Callee::Primitive(name), args, given) else { return Value::Poison };
         let Some(Some(model_arg)) = bound.first() else { return Value::Poison };

@@ -15,6 +15,7 @@ pub(super) struct Scalars(Vec<Fact>);
 struct Fact {
     value: Option<f64>,
     uses_settings: bool,
+    of_network: bool,
 }
 
 impl Scalars {
@@ -34,8 +35,11 @@ impl Scalars {
                 },
                 _ => None,
             };
-            let uses_settings = matches!(n.op, Op::Setting(_)) || n.op.operands().iter().any(|n| fact(n).uses_settings);
-            self.0.push(Fact { value, uses_settings });
+            let mut uses_settings = matches!(n.op, Op::Setting(_));
+            n.op.each_operand(|n| uses_settings |= fact(&n).uses_settings);
+            let mut of_network = matches!(n.op, Op::Parameter(_) | Op::Layer { .. });
+            n.op.each_operand(|n| of_network |= fact(&n).of_network);
+            self.0.push(Fact { value, uses_settings, of_network });
         }
         self.0[node.0 as usize]
     }
@@ -45,6 +49,11 @@ impl Cx<'_> {
     /// The value of a scalar that depends on numbers and settings alone, at the settings' present values.
     pub fn launch_value(&self, scalar: &TensorVal) -> Option<f64> {
         self.scalars.borrow_mut().of(&self.graph, scalar.node, &self.setting_values).value
+    }
+
+    /// Whether an input, a layer or a parameter has a part in a value.
+    pub(super) fn depends_on_network(&self, node: NodeId) -> bool {
+        self.scalars.borrow_mut().of(&self.graph, node, &self.setting_values).of_network
     }
 
     /// Whether a setting has a part in a value.

@@ -7,10 +7,36 @@ use crate::codes::types as codes;
 use crate::degree::explain::{Wanted, mismatch};
 use crate::degree::{Degree, Frac};
 use crate::hir::{Dim, Expr, ExprKind, Fn, LocalId, Type, TypeName};
+use crate::space::Taint;
 use crate::value::{Argument, RangeVal, Reported, TensorVal, Value};
 use merge_abi::BinaryFn;
 use merge_base::{Diagnostic, Label, Span};
+use std::fmt;
 use std::rc::Rc;
+
+/// Who wants a value to be of a type, as messages say it: text is made of it only where there is one.
+#[derive(Clone, Copy)]
+pub(super) enum Asker<'a> {
+    /// A parameter, by its name and its function's.
+    Parameter(&'a str, &'a str),
+    /// The result of a function.
+    Result(&'a str),
+    /// The variable of a `let`.
+    Variable(&'a str),
+    /// Words of its own.
+    Said(&'a str),
+}
+
+impl fmt::Display for Asker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Asker::Parameter(name, function) => write!(f, "`{name}` of `{function}`"),
+            Asker::Result(function) => write!(f, "the result of `{function}`"),
+            Asker::Variable(name) => write!(f, "`{name}`"),
+            Asker::Said(words) => f.write_str(words),
+        }
+    }
+}
 
 /// A dim that is an expression, to be compared once all names are bound.
 struct Equation<'p> {
@@ -18,6 +44,9 @@ struct Equation<'p> {
     actual: u64,
     span: Span,
     shape: Rc<[u64]>,
+    /// What the length depends on, and whether that is all that has a part in it.
+    taint: Taint,
+    by_axis: bool,
 }
 
 impl<'p> Cx<'p> {
@@ -45,29 +74,34 @@ impl<'p> Cx<'p> {
                     let (value, taint) = self.apart_expr(default, frame);
                     self.calls = caller;
                     let trace = self.operand_trace(default, frame);
-                    (Argument { value, span, parts: Rc::from([]) }, taint, trace)
+                    (Argument { value, span, parts: None }, taint, trace)
                 }
                 (None, None) => continue,
             };
-            let asker = format!("`{}` of `{}`", param.name, f.name);
-            match self.binding(taint, |cx| cx.conform(&param.ty, &arg, arg.span, &asker, frame, &mut equations)) {
+            let asker = Asker::Parameter(&param.name, &f.name);
+            match self.binding(taint, |cx| cx.conform(&param.ty, &arg, arg.span, asker, frame, &mut equations)) {
                 Ok(value) => {
                     self.trace_next(trace);
                     self.binding(taint, |cx| cx.bind_local(param.local, value.clone(), frame));
-                    given.push((param, value, arg.span));
+                    if param.range.is_some() {
+                        given.push((param, value, arg.span, taint));
+                    }
                 }
                 Err(r) => fault = Err(r),
             }
         }
         fault?;
         self.solve(equations, frame)?;
-        for (param, value, at) in given {
+        for (param, value, at, taint) in given {
             if let Some(range) = &param.range {
                 let caller = std::mem::replace(&mut self.calls, site.cloned());
-                let range = self.expr(range, frame);
+                let (range, of_range) = self.apart_expr(range, frame);
                 self.calls = caller;
+                let met = self.union(taint, of_range);
+                self.mention(met);
+                self.read(of_range);
                 if let Value::Range(r) = &range {
-                    self.hold_in_range(&value, r, &format!("`{}` of `{}`", param.name, f.name), at)?;
+                    self.hold_in_range(&value, r, Asker::Parameter(&param.name, &f.name), at)?;
                 }
             }
         }
@@ -75,12 +109,12 @@ impl<'p> Cx<'p> {
     }
 
     /// A value checked against a type in one go.
-    pub(super) fn check_against(&mut self, ty: &'p Type, value: Value, span: Span, asker: &str, frame: &mut Frame) -> Value {
+    pub(super) fn check_against(&mut self, ty: &'p Type, value: Value, span: Span, asker: Asker<'_>, frame: &mut Frame) -> Value {
         if value.is_poison() {
             return value;
         }
         let mut equations = Vec::new();
-        let arg = Argument { value, span, parts: Rc::from([]) };
+        let arg = Argument { value, span, parts: None };
         let checked = self.conform(ty, &arg, span, asker, frame, &mut equations);
         match self.solve(equations, frame) {
             Ok(()) => checked.into(),
@@ -93,7 +127,7 @@ impl<'p> Cx<'p> {
         ty: &'p Type,
         arg: &Argument,
         span: Span,
-        asker: &str,
+        asker: Asker<'_>,
         frame: &mut Frame,
         equations: &mut Vec<Equation<'p>>,
     ) -> Result<Value, Reported> {
@@ -105,7 +139,7 @@ impl<'p> Cx<'p> {
                 let mut members = Vec::with_capacity(l.len());
                 for (i, value) in l.iter().enumerate() {
                     let at = arg.part(i);
-                    let member_arg = Argument { value: value.clone(), span: at, parts: Rc::from([]) };
+                    let member_arg = Argument { value: value.clone(), span: at, parts: None };
                     match self.conform(member, &member_arg, at, asker, frame, equations) {
                         Ok(v) => members.push(v),
                         Err(r) => fault = Err(r),
@@ -115,13 +149,13 @@ impl<'p> Cx<'p> {
             }
             (Type::List(..), Value::Range(_)) => {
                 let members = self.members(&arg.value, span)?;
-                let list = Argument { value: Value::List(members), span, parts: Rc::from([]) };
+                let list = Argument { value: Value::List(members), span, parts: None };
                 self.conform(ty, &list, span, asker, frame, equations)
             }
             (Type::Tuple(types, _), Value::Tuple(l)) if types.len() == l.len() => {
                 let mut parts = Vec::with_capacity(l.len());
                 for (ty, value) in types.iter().zip(l.iter()) {
-                    let part = Argument { value: value.clone(), span, parts: Rc::from([]) };
+                    let part = Argument { value: value.clone(), span, parts: None };
                     parts.push(self.conform(ty, &part, span, asker, frame, equations)?);
                 }
                 Ok(Value::Tuple(parts.into()))
@@ -140,7 +174,7 @@ impl<'p> Cx<'p> {
         dims: Option<&'p [Dim]>,
         value: &Value,
         span: Span,
-        asker: &str,
+        asker: Asker<'_>,
         frame: &mut Frame,
         equations: &mut Vec<Equation<'p>>,
     ) -> Result<Value, Reported> {
@@ -200,7 +234,7 @@ impl<'p> Cx<'p> {
         }
     }
 
-    fn wrong_kind(&mut self, asker: &str, wanted: &str, value: &Value, span: Span) -> Reported {
+    fn wrong_kind(&mut self, asker: Asker<'_>, wanted: &str, value: &Value, span: Span) -> Reported {
         if value.is_poison() {
             return Reported;
         }
@@ -212,7 +246,14 @@ impl<'p> Cx<'p> {
         self.report(d)
     }
 
-    fn check_degree(&mut self, ty: TypeName, t: &TensorVal, span: Span, asker: &str, frame: &mut Frame) -> Result<(), Reported> {
+    fn check_degree(
+        &mut self,
+        ty: TypeName,
+        t: &TensorVal,
+        span: Span,
+        asker: Asker<'_>,
+        frame: &mut Frame,
+    ) -> Result<(), Reported> {
         let wanted = match ty {
             TypeName::Weight => Wanted::Weight,
             TypeName::Delta => Wanted::Delta,
@@ -229,7 +270,7 @@ impl<'p> Cx<'p> {
         if wanted.is_met_by(&t.degree) {
             return Ok(());
         }
-        Err(self.degree_mismatch(&t.degree, &wanted, asker, span))
+        Err(self.degree_mismatch(&t.degree, &wanted, &asker.to_string(), span))
     }
 
     /// Reports that a degree is not the wanted one. Of a sum, each term is shown with its share.
@@ -269,7 +310,7 @@ impl<'p> Cx<'p> {
         dims: &'p [Dim],
         t: &TensorVal,
         span: Span,
-        asker: &str,
+        asker: Asker<'_>,
         frame: &mut Frame,
         equations: &mut Vec<Equation<'p>>,
     ) -> Result<(), Reported> {
@@ -288,14 +329,19 @@ impl<'p> Cx<'p> {
             }
             return Err(self.report(d));
         }
-        let whole = self.bound_taint();
+        let (whole, by_axis) = (self.bound_taint(), t.axes.is_some());
+        if let Some(axes) = &t.axes {
+            self.mention(axes.rank);
+        }
         for (i, dim) in dims.iter().enumerate() {
             let at = if rest.is_some_and(|r| i > r) { shape.len() - (dims.len() - i) } else { i };
             match dim {
                 Dim::Bind(local, place) => match frame.locals.get(local.0 as usize) {
                     // The members of a list share one type, so a name may be met again where it is bound.
                     Some(Value::Int(known)) if is_bound(frame, *local) => {
-                        if *known as u64 != shape[at] {
+                        let known = *known;
+                        self.meet_dims(t, at..at + 1, whole, frame.taint(*local));
+                        if known as u64 != shape[at] {
                             return Err(self.dims_disagree(*local, &shape, span, Some((*place, shape[at])), frame));
                         }
                     }
@@ -309,6 +355,7 @@ impl<'p> Cx<'p> {
                     let own = &shape[at..at + shape.len() - fixed];
                     match frame.locals.get(local.0 as usize) {
                         Some(Value::List(known)) if is_bound(frame, *local) => {
+                            self.meet_dims(t, at..at + own.len(), whole, frame.taint(*local));
                             let same = known.len() == own.len()
                                 && known.iter().zip(own).all(|(k, n)| matches!(k, Value::Int(k) if *k as u64 == *n));
                             if !same {
@@ -323,10 +370,28 @@ impl<'p> Cx<'p> {
                         }
                     }
                 }
-                Dim::Expr(dim) => equations.push(Equation { dim, actual: shape[at], span, shape: shape.clone() }),
+                Dim::Expr(dim) => {
+                    let taint = self.axis_taint(t, at).unwrap_or(whole);
+                    equations.push(Equation { dim, actual: shape[at], span, shape: shape.clone(), taint, by_axis });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Notes that axes are held against what a dim is bound to.
+    fn meet_dims(&mut self, t: &TensorVal, axes: std::ops::Range<usize>, whole: Taint, bound: Taint) {
+        if !self.watches_axes() {
+            return;
+        }
+        for axis in axes {
+            let own = self.axis_taint(t, axis).unwrap_or(whole);
+            let met = self.union(own, bound);
+            self.mention(met);
+        }
+        if t.axes.is_none() {
+            self.read(bound);
+        }
     }
 
     /// Reports that a dim is bound already, by another shape. `dim`: where its name stands in the type, and what it is here.
@@ -369,7 +434,18 @@ impl<'p> Cx<'p> {
     fn solve(&mut self, equations: Vec<Equation<'p>>, frame: &mut Frame) -> Result<(), Reported> {
         let mut fault = Ok(());
         for e in equations {
-            let value = self.expr(e.dim, frame);
+            let value = match self.watches_axes() {
+                false => self.expr(e.dim, frame),
+                true => {
+                    let (value, taint) = self.apart_expr(e.dim, frame);
+                    let met = self.union(taint, e.taint);
+                    self.mention(met);
+                    if !e.by_axis {
+                        self.read(taint);
+                    }
+                    value
+                }
+            };
             match value {
                 Value::Int(n) if n >= 0 && n as u64 == e.actual => {}
                 Value::Int(n) => {
@@ -396,7 +472,13 @@ impl<'p> Cx<'p> {
     }
 
     /// Holds a value within `low..=high`: now, and before each run if settings decide.
-    pub(super) fn hold_in_range(&mut self, value: &Value, range: &RangeVal, asker: &str, span: Span) -> Result<(), Reported> {
+    pub(super) fn hold_in_range(
+        &mut self,
+        value: &Value,
+        range: &RangeVal,
+        asker: Asker<'_>,
+        span: Span,
+    ) -> Result<(), Reported> {
         if self.symbolic {
             return Ok(());
         }

@@ -93,7 +93,7 @@ fn written_places(cx: &mut Cx, who: &str, at: &Argument, len: u64) -> Result<Ten
     let mut bits = Vec::with_capacity(members.len());
     let mut seen = FxHashSet::default();
     for (k, member) in members.iter().enumerate() {
-        let one = Argument { value: member.clone(), span: at.part(k), parts: Rc::from([]) };
+        let one = Argument { value: member.clone(), span: at.part(k), parts: None };
         let place = int(cx, who, &one)?;
         if place < 0 || place as u64 >= len {
             let message = format!("`{who}` names place {place} of an axis of length {len}");

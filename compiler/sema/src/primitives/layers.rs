@@ -21,6 +21,7 @@ use crate::elaborate::{Cx, NewParameter};
 use crate::value::{Args, Argument, Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
 use merge_ir::tir::Layer;
+use std::rc::Rc;
 
 /// The layers.
 pub const LAYERS: &[&str] = &["conv1d", "conv2d", "embedding", "batch_norm", "max_pool", "avg_pool", "dropout"];
@@ -197,10 +198,11 @@ impl Cx<'_> {
 
     /// A parameter that starts as a primitive says.
     fn started(&mut self, name: &str, start: &Args, shape: &[u64], trainable: bool, span: Span) -> Result<TensorVal, Reported> {
-        let value = self.starting(name, shape.into(), |cx| super::starts::start(cx, start, span))?;
-        let Value::Tensor(value) = value else { return Err(Reported) };
+        let shape: Rc<[u64]> = shape.into();
+        let (value, name) = self.starting(name, shape.clone(), |cx| super::starts::start(cx, start, span));
+        let Value::Tensor(value) = value? else { return Err(Reported) };
         let written = format!("{}()", start.name);
-        self.parameter(NewParameter { name, shape: shape.into(), start: value, written, trainable, span })
+        self.parameter(NewParameter { name, shape, start: value, written, trainable, span })
     }
 }
 

@@ -145,7 +145,7 @@ pub fn ramp(cx: &mut Cx, args: &Args, span: Span) -> Answer {
         return Err(cx.report(d));
     }
     let point = |cx: &mut Cx, k: usize| {
-        let one = Argument { value: points[k].clone(), span: values.part(k), parts: Rc::from([]) };
+        let one = Argument { value: points[k].clone(), span: values.part(k), parts: None };
         scalar(cx, args.name, &one)
     };
     let (steps, last) = ((points.len() - 1) as i128, i128::from((count - 1).max(1)));

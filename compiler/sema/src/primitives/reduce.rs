@@ -255,11 +255,11 @@ fn tensors(cx: &mut Cx, who: &str, arg: &Argument, members: &[Value]) -> Result<
         let at = arg.part(k);
         all.push(match member {
             Value::Int(_) | Value::Bool(_) | Value::Tensor(_) => {
-                (tensor(cx, who, &Argument { value: member.clone(), span: at, parts: Rc::from([]) })?, at)
+                (tensor(cx, who, &Argument { value: member.clone(), span: at, parts: None })?, at)
             }
             Value::Poison => return Err(Reported),
             other => {
-                let one = Argument { value: other.clone(), span: at, parts: Rc::from([]) };
+                let one = Argument { value: other.clone(), span: at, parts: None };
                 return Err(wrong_kind(cx, who, "takes a list of tensors or numbers", &one));
             }
         });

@@ -27,7 +27,7 @@ pub fn concat(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     }
     let mut parts = Vec::with_capacity(members.len());
     for (k, member) in members.iter().enumerate() {
-        let one = Argument { value: member.clone(), span: x.part(k), parts: Rc::from([]) };
+        let one = Argument { value: member.clone(), span: x.part(k), parts: None };
         parts.push((movable(cx, args.name, &one)?, one.span));
     }
     // Ints stay among themselves.
@@ -67,7 +67,7 @@ pub fn reshape(cx: &mut Cx, args: &Args, span: Span) -> Answer {
     let t = movable(cx, args.name, x)?;
     let mut shape = Vec::new();
     for (k, dim) in list(cx, args.name, dims)?.iter().enumerate() {
-        let one = Argument { value: dim.clone(), span: dims.part(k), parts: Rc::from([]) };
+        let one = Argument { value: dim.clone(), span: dims.part(k), parts: None };
         let n = int(cx, args.name, &one)?;
         let Ok(n) = u64::try_from(n) else {
             return Err(cx.error(codes::BAD_SHAPE, format!("an axis cannot have length {n}"), one.span, "below 0"));

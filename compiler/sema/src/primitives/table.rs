@@ -4,6 +4,9 @@
 //! editor (completion). What a primitive computes lies beside this file; a primitive that is not there yet
 //! still resolves, so that a recipe which uses it gets one honest message instead of "unknown name".
 
+use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
+
 /// A function of the language itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Primitive {
@@ -57,7 +60,8 @@ impl Primitive {
 
 /// The primitive of this name.
 pub fn primitive(name: &str) -> Option<&'static Primitive> {
-    PRIMITIVES.iter().find(|p| p.name == name)
+    static BY_NAME: LazyLock<FxHashMap<&str, &Primitive>> = LazyLock::new(|| PRIMITIVES.iter().map(|p| (p.name, p)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// Words that stand for an axis or a set of axes.

@@ -84,7 +84,7 @@ pub fn resolve(entry: FileId, file: &ast::File, modules: &mut dyn Modules) -> (h
     let fns = resolver.finish_fns();
     let mut found = resolver.found;
     found.sort_by_key(|d| d.primary_span().map(|s| (s.file, s.start, s.end)));
-    (hir::Program { entry: Some(entry), fns, globals, items }, found)
+    (hir::Program { entry: Some(entry), fns, globals, items, ..hir::Program::default() }, found)
 }
 
 /// One file.

@@ -2,21 +2,22 @@
 
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// What a decision may be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Domain {
     /// The members of a list, or arms, by the text that `--set` knows them by. `ordered`: numbers in ascending or descending
     /// order, so that neighbours are alike.
-    Members { labels: Vec<String>, ordered: bool },
+    Members { labels: Arc<[String]>, ordered: bool },
     /// Both ends belong to it.
     Int { low: i64, high: i64, log: bool },
     /// Both ends belong to it.
     Real { low: f64, high: f64, log: bool },
     /// Every order of these.
-    Order { labels: Vec<String> },
+    Order { labels: Arc<[String]> },
     /// Every part of these with `low` to `high` members.
-    Subset { labels: Vec<String>, low: usize, high: usize },
+    Subset { labels: Arc<[String]>, low: usize, high: usize },
     /// `n` numbers from 0 that add up to 1.
     Simplex { n: usize },
 }
@@ -120,13 +121,11 @@ impl Domain {
         let place = |labels: &[String], text: &str| {
             let text = text.trim();
             let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            let same = |label: &String| {
-                label == text
-                    || bare.is_some_and(|b| label == b)
-                    // `1.0` and `1` are one number.
-                    || matches!((label.parse::<f64>(), text.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
-            };
-            labels.iter().position(same)
+            // `1.0` and `1` are one number.
+            let number = |text: &str| text.parse::<f64>().ok();
+            let same = |label: &String| number(label).is_some_and(|a| number(text) == Some(a));
+            let by_text = labels.iter().position(|label| label == text || bare.is_some_and(|b| label == b));
+            by_text.or_else(|| labels.iter().position(same))
         };
         let places = |labels: &[String]| parts(text)?.into_iter().map(|p| place(labels, p)).collect::<Option<Vec<usize>>>();
         let answer = match self {
@@ -217,7 +216,7 @@ fn parts(text: &str) -> Option<Vec<&str>> {
 mod tests {
     use super::*;
 
-    fn labels(all: &[&str]) -> Vec<String> {
+    fn labels(all: &[&str]) -> Arc<[String]> {
         all.iter().map(|l| l.to_string()).collect()
     }
 

@@ -67,8 +67,8 @@ pub struct Mention {
     pub decisions: Vec<u32>,
     /// Decisions that decide whether the place is reached. What is computed there does not depend on them otherwise.
     pub reached_by: Vec<u32>,
-    /// The branches, turns and calls around. A candidate that mentions a place, with whatever decisions, shows the faults that its
-    /// answers have there.
+    /// The branches and turns around that decisions have a say in. A candidate that mentions a place, with whatever decisions, and in
+    /// which nothing is wrong, has no faults there.
     pub place: u64,
     /// Whether claims say of all that is done there where it fails.
     pub covered: bool,

@@ -56,9 +56,8 @@ impl<'p> Cx<'p> {
     /// # Errors
     /// Shapes that the layer does not take are reported; callers check first and say it better.
     pub fn layer(&mut self, layer: Layer, operands: &[&TensorVal], span: Span) -> Result<TensorVal, Reported> {
-        let shapes: Vec<Rc<[u64]>> = operands.iter().map(|t| self.shape(t)).collect();
-        let borrowed: Vec<&[u64]> = shapes.iter().map(|s| &**s).collect();
-        let shape = match layer.result(&borrowed) {
+        let shapes: Vec<&[u64]> = operands.iter().map(|t| &**self.graph.shape(t.node)).collect();
+        let shape = match layer.result(&shapes) {
             Ok(Some(shape)) => shape,
             Ok(None) => return Err(Reported),
             Err(misfit) => return Err(self.error(BAD_SHAPE, misfit, span, "")),
@@ -156,7 +155,7 @@ impl<'p> Cx<'p> {
             args.push(input.map(|NetworkInput { shape, name, span }| {
                 let node = self.input(name, &shape, span);
                 nodes.push(node);
-                Argument { value: TensorVal::new(node, Degree::delta()).into(), span, parts: Rc::from([]) }
+                Argument { value: TensorVal::new(node, Degree::delta()).into(), span, parts: None }
             }));
         }
         let value = self.call_fn(id, args, at);

@@ -1,21 +1,24 @@
 //! Parameters: `new` tensors, each under the path of lets, calls and arms that leads to it, as decisions are.
 
-use super::super::choices::with_keys;
 use super::super::context::Cx;
 use super::super::expressions::Frame;
+use super::super::findings::{CallSite, first_difference, same_calls};
+use super::super::names::Places;
+use super::super::path::push_with_keys;
 use crate::codes::names::DEFINED_TWICE;
 use crate::codes::types as codes;
-use crate::hir::{Dim, Expr};
+use crate::hir::{Callee, Dim, Expr, ExprKind};
+use crate::space::Taint;
 use crate::value::{Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{NodeId, Op, Parameter, ParameterId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use merge_ir::tir::{Op, Parameter, ParameterId};
+
 use std::rc::Rc;
 
 /// A tensor to be trained, as it is asked for.
-pub(crate) struct NewParameter<'a> {
-    /// Its own name, to which the path around is put in front.
-    pub name: &'a str,
+pub(crate) struct NewParameter {
+    /// Its name, the path around in front.
+    pub name: String,
     pub shape: Rc<[u64]>,
     /// What it starts as: of its shape, or a number.
     pub start: TensorVal,
@@ -26,32 +29,36 @@ pub(crate) struct NewParameter<'a> {
     pub span: Span,
 }
 
-/// How a parameter was reached: where it stands, and the calls around, outermost last.
-pub(in super::super) struct Reached {
+/// How a parameter was reached: where it stands, and the calls around.
+struct Reached {
     id: ParameterId,
     span: Span,
-    chain: Vec<Span>,
+    calls: Option<Rc<CallSite>>,
 }
 
-/// The parameters of a graph by their names.
-pub(in super::super) type Known = FxHashMap<String, Reached>;
+/// The parameters of a graph, found by their names.
+#[derive(Default)]
+pub(in super::super) struct Known {
+    all: Vec<Reached>,
+    places: Places,
+}
 
 impl<'p> Cx<'p> {
     /// The parameter of this name and path, made now or known from when this place was reached before.
     ///
     /// # Errors
     /// Another place has a parameter of that name, or this place had one of another shape or start; both are reported.
-    pub(crate) fn parameter(&mut self, new: NewParameter<'_>) -> Result<TensorVal, Reported> {
+    pub(crate) fn parameter(&mut self, new: NewParameter) -> Result<TensorVal, Reported> {
         self.parameters_asked += 1;
-        let id = self.parameter_name(new.name);
-        let chain = self.call_spans();
-        let degree = new.start.degree.clone();
-        let known = self.known_parameters.get(&id).filter(|_| !self.symbolic);
-        if let Some(known) = known {
+        let (id, degree) = (new.name, new.start.degree.clone());
+        let known = &self.known_parameters;
+        let found = known.places.find(&id, |i| &self.graph.parameters[known.all[i].id.0 as usize].name);
+        if let (Ok(place), false) = (found, self.symbolic) {
+            let known = &known.all[place];
             let (at, made) = (known.id, &self.graph.parameters[known.id.0 as usize]);
-            if known.span != new.span || known.chain != chain {
-                let (first, other) = (known.span, known.chain.clone());
-                return Err(self.two_parameters(&id, (first, &other), (new.span, &chain)));
+            if known.span != new.span || !same_calls(&known.calls, &self.calls) {
+                let (first, differ) = (known.span, first_difference(&known.calls, &self.calls));
+                return Err(self.two_parameters(&id, first, differ, new.span));
             }
             if made.shape != new.shape || made.start != new.start.node {
                 let (before, now) = (self.show_shape(&made.shape), self.show_shape(&new.shape));
@@ -64,7 +71,15 @@ impl<'p> Cx<'p> {
             return Ok(TensorVal::new(node, degree));
         }
         let at = ParameterId(self.graph.parameters.len() as u32);
-        self.known_parameters.insert(id.clone(), Reached { id: at, span: new.span, chain });
+        let reached = Reached { id: at, span: new.span, calls: self.calls.clone() };
+        match found {
+            // Tried with other arguments, it is made anew.
+            Ok(place) => self.known_parameters.all[place] = reached,
+            Err(slot) => {
+                self.known_parameters.places.put(slot, self.known_parameters.all.len());
+                self.known_parameters.all.push(reached);
+            }
+        }
         self.graph.parameters.push(Parameter {
             name: id,
             shape: new.shape.clone(),
@@ -88,9 +103,9 @@ impl<'p> Cx<'p> {
         };
         let suffix = format!("[{}]", of_rule.join(", "));
         let mut id = String::new();
-        for segment in &self.path {
+        for segment in self.path.segments() {
             match segment.strip_suffix(&suffix).filter(|_| !of_rule.is_empty()) {
-                Some(bare) => id.push_str(&with_keys(bare, &of_rule[..outer])),
+                Some(bare) => push_with_keys(&mut id, bare, &of_rule[..outer]),
                 None => id.push_str(segment),
             }
             id.push('.');
@@ -98,27 +113,19 @@ impl<'p> Cx<'p> {
         let inner = self.keys.get(of_rule.len()..).unwrap_or_default();
         let before = if self.keys.is_empty() { &[][..] } else { &of_rule[..outer] };
         let keys: Vec<String> = before.iter().chain([&tensor]).chain(inner).cloned().collect();
-        id.push_str(&with_keys(name, &keys));
+        push_with_keys(&mut id, name, &keys);
         id
     }
 
-    fn call_spans(&self) -> Vec<Span> {
-        let sites = std::iter::successors(self.calls.as_deref(), |site| site.caller.as_deref());
-        sites.map(|site| site.span).collect()
-    }
-
-    /// Reports two parameters of one name, by the places and calls that lead to them.
-    fn two_parameters(&mut self, id: &str, (first, known): (Span, &[Span]), (second, chain): (Span, &[Span])) -> Reported {
+    /// Reports two parameters of one name, by their places and by the calls that lead to them, where those differ.
+    fn two_parameters(&mut self, id: &str, first: Span, differ: Option<(Span, Span)>, second: Span) -> Reported {
         let message = format!("two parameters are called `{id}`");
         if first != second {
             let d = Diagnostic::new(DEFINED_TWICE, message, second, "again here").label(first, "first here");
             return self.report(d.help("give one of them another name, or put a `let` of its own around it"));
         }
-        let differ = known.iter().rev().zip(chain.iter().rev()).find(|(a, b)| a != b);
         let d = match differ {
-            Some((a, b)) => {
-                Diagnostic::new(DEFINED_TWICE, message, *b, "reached by this call").label(*a, "and before by this one")
-            }
+            Some((a, b)) => Diagnostic::new(DEFINED_TWICE, message, b, "reached by this call").label(a, "and before by this one"),
             None => Diagnostic::new(DEFINED_TWICE, message, second, "reached by two calls"),
         };
         // The parameters of one layer come in twos and threes: one report is enough.
@@ -141,10 +148,11 @@ impl<'p> Cx<'p> {
         frame: &mut Frame,
     ) -> Result<Value, Reported> {
         let shape: Option<Rc<[u64]>> = match dims {
-            Some(dims) => Some(self.lengths(dims, frame)?.into()),
+            Some(dims) => Some(self.lengths(dims, looks_at_no_length(start), frame)?.into()),
             None => None,
         };
-        let value = self.starting_as(name, shape.clone(), |cx| cx.expr(start, frame));
+        let (value, id) = self.starting_as(name, shape.clone(), |cx| cx.expr(start, frame));
+        self.read_shape(&value);
         let value = match self.tensor_of_rule(&value) {
             Some(tensor) => {
                 let tensor = tensor?;
@@ -164,35 +172,46 @@ impl<'p> Cx<'p> {
                 .help("a start value is made before training: of numbers, random ones, and tensors of checkpoints");
             return Err(self.report(d));
         }
-        let written = self.text(start.span).split_whitespace().collect::<Vec<_>>().join(" ");
+        let written = in_one_line(self.text(start.span));
         let shape = shape.unwrap_or(own);
-        Ok(self.parameter(NewParameter { name, shape, start: value, written, trainable: true, span })?.into())
+        Ok(self.parameter(NewParameter { name: id, shape, start: value, written, trainable: true, span })?.into())
     }
 
-    /// The lengths of the axes that a `new` tensor declares.
-    fn lengths(&mut self, dims: &'p [Dim], frame: &mut Frame) -> Result<Vec<u64>, Reported> {
+    /// The lengths of the axes that a `new` tensor declares. `apart`: whether nothing looks at several of them.
+    fn lengths(&mut self, dims: &'p [Dim], apart: bool, frame: &mut Frame) -> Result<Vec<u64>, Reported> {
         let mut shape = Vec::with_capacity(dims.len());
+        let note = |cx: &mut Self, taint: Taint| match apart && cx.watches_axes() {
+            true => {
+                cx.mention(taint);
+                cx.gather(taint);
+            }
+            false => cx.read(taint),
+        };
         for dim in dims {
             match dim {
-                Dim::Expr(e) => match self.expr(e, frame) {
-                    Value::Int(n @ 1..) => shape.push(n as u64),
-                    Value::Poison => return Err(Reported),
-                    other => {
-                        let message = match other {
-                            Value::Int(n) => format!("an axis has a length from 1, and this is {n}"),
-                            other => format!("the length of an axis is an int, and this is {}", other.kind()),
-                        };
-                        return Err(self.error(codes::WRONG_KIND, message, e.span, ""));
+                Dim::Expr(e) => {
+                    let (value, taint) = self.apart_expr(e, frame);
+                    note(self, taint);
+                    match value {
+                        Value::Int(n @ 1..) => shape.push(n as u64),
+                        Value::Poison => return Err(Reported),
+                        other => {
+                            let message = match other {
+                                Value::Int(n) => format!("an axis has a length from 1, and this is {n}"),
+                                other => format!("the length of an axis is an int, and this is {}", other.kind()),
+                            };
+                            return Err(self.error(codes::WRONG_KIND, message, e.span, ""));
+                        }
                     }
-                },
+                }
                 Dim::Rest(local, _) | Dim::BindRest(local, _) => {
-                    self.read(frame.taint(*local));
+                    note(self, frame.taint(*local));
                     if let Some(Value::List(l)) = frame.locals.get(local.0 as usize) {
                         shape.extend(l.iter().filter_map(|v| if let Value::Int(n) = v { Some(*n as u64) } else { None }));
                     }
                 }
                 Dim::Bind(local, _) => {
-                    self.read(frame.taint(*local));
+                    note(self, frame.taint(*local));
                     if let Some(Value::Int(n)) = frame.locals.get(local.0 as usize) {
                         shape.push(*n as u64);
                     }
@@ -201,21 +220,25 @@ impl<'p> Cx<'p> {
         }
         Ok(shape)
     }
+}
 
-    /// Whether an input, a layer or a parameter has a part in a node.
-    fn depends_on_network(&self, node: NodeId) -> bool {
-        let mut open = vec![node];
-        let mut seen = FxHashSet::default();
-        while let Some(next) = open.pop() {
-            match &self.graph.node(next).op {
-                Op::Parameter(_) | Op::Layer { .. } => return true,
-                op => op.each_operand(|o| {
-                    if seen.insert(o) {
-                        open.push(o);
-                    }
-                }),
-            }
+/// Whether a start value is the same however long the axes are.
+fn looks_at_no_length(start: &Expr) -> bool {
+    const STARTS: &[&str] = &["zeros", "ones", "constant", "kaiming", "xavier", "normal", "uniform"];
+    let is_number = |e: &Expr| match &e.kind {
+        ExprKind::Unary { value, .. } => matches!(value.kind, ExprKind::Int(_) | ExprKind::Float(..)),
+        kind => matches!(kind, ExprKind::Int(_) | ExprKind::Float(..)),
+    };
+    match &start.kind {
+        ExprKind::Call { callee: Callee::Primitive(name), args, .. } => {
+            STARTS.contains(name) && args.iter().all(|a| is_number(&a.value))
         }
-        false
+        _ => is_number(start),
     }
+}
+
+/// A text of the recipe without breaks between lines.
+fn in_one_line(text: &str) -> String {
+    let is_plain = !text.contains(['\n', '\t', '\r']) && !text.contains("  ") && text.trim().len() == text.len();
+    if is_plain { text.to_owned() } else { text.split_whitespace().collect::<Vec<_>>().join(" ") }
 }

@@ -19,23 +19,28 @@ impl Cx<'_> {
         self.starting.as_ref().and_then(|s| s.shape.clone())
     }
 
-    /// Evaluates what the `new` tensor of this name and shape starts as.
-    pub(crate) fn starting<T>(&mut self, name: &str, shape: Rc<[u64]>, body: impl FnOnce(&mut Self) -> T) -> T {
+    /// Evaluates what the `new` tensor of this name and shape starts as. The name comes back with its path.
+    pub(crate) fn starting<T>(&mut self, name: &str, shape: Rc<[u64]>, body: impl FnOnce(&mut Self) -> T) -> (T, String) {
         self.starting_as(name, Some(shape), body)
     }
 
     /// [`Cx::starting`] of a tensor that may declare no shape.
-    pub(super) fn starting_as<T>(&mut self, name: &str, shape: Option<Rc<[u64]>>, body: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn starting_as<T>(
+        &mut self,
+        name: &str,
+        shape: Option<Rc<[u64]>>,
+        body: impl FnOnce(&mut Self) -> T,
+    ) -> (T, String) {
         let starting = Starting { shape, name: self.parameter_name(name), turns: self.turns.len() };
         let outer = self.starting.replace(starting);
         let value = body(self);
-        self.starting = outer;
-        value
+        let own = std::mem::replace(&mut self.starting, outer);
+        (value, own.map(|s| s.name).unwrap_or_default())
     }
 
     /// Evaluates what stands in a layer with parameters of its own, whose names it leads to.
     pub(crate) fn within_layer<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(name.to_string());
+        self.path.push(name);
         let value = body(self);
         self.path.pop();
         value

@@ -389,7 +389,7 @@ impl<'p> Cx<'p> {
     fn state(&mut self, span: Span, what: u8, fact: TermId) {
         let Some(w) = &mut self.watch else { return };
         let mut hasher = FxHasher::default();
-        (w.place, span, what, &self.turns).hash(&mut hasher);
+        (w.around, span, what, &self.turns).hash(&mut hasher);
         let t = &mut w.tracing;
         let stated = match t.guard {
             Some(guard) => {
@@ -427,7 +427,7 @@ impl<'p> Cx<'p> {
     pub(super) fn condition_term(&mut self, condition: &'p Expr, frame: &Frame) -> (u64, Option<TermId>) {
         let mut hasher = FxHasher::default();
         let Some(w) = &self.watch else { return (0, None) };
-        (w.place, condition.span, &self.turns).hash(&mut hasher);
+        (w.around, condition.span, &self.turns).hash(&mut hasher);
         if !self.traces() {
             return (hasher.finish(), None);
         }
