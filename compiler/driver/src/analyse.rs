@@ -1,6 +1,6 @@
 //! Takes a recipe through the front end and the planner and collects every diagnostic.
 
-use crate::{modules::FileModules, schemas::Headers, space::Checks};
+use crate::{modules::FileModules, schemas::Headers, space::Checks, space::Start};
 use merge_abi::Recipe;
 use merge_base::{Diagnostic, FileId, Sources};
 use merge_grammar::ast;
@@ -237,13 +237,22 @@ pub(crate) fn look(mut front: Front) -> Result<(Front, Seen), Error> {
     let open = |d: &merge_sema::space::Decision| d.default.is_none();
     if front.answers.undecided == Undecided::First && excluded(&elaborated.diagnostics) && elaborated.decisions.iter().any(open) {
         // Nobody chose this candidate: look at one that the conditions allow, if there is one.
-        match crate::space::explore(front, Checks::Left)? {
-            Ok(found) => {
-                let candidate = found.space.defaults().or(found.space.unrank(&0u8.into()));
-                let answers = candidate.map(|c| found.answers(&c));
-                front = found.front;
-                if let Some(answers) = answers {
-                    elaborated = front.elaborate(&answers, false);
+        let started = match crate::space::explore(front, Checks::Left)? {
+            Ok(found) => crate::space::start(found),
+            Err(empty) => Err(empty),
+        };
+        match started {
+            Ok((own, Start::Candidate(answers))) => {
+                front = own;
+                elaborated = front.elaborate(&answers, false);
+            }
+            Ok((own, Start::Unknown(tried))) => {
+                front = own;
+                let note =
+                    format!("no values of the open decisions that meet all conditions were found (structures tried: {tried})");
+                for d in elaborated.diagnostics.iter_mut().filter(|d| d.is_error()) {
+                    d.notes.push(note.clone());
+                    d.helps.push("give the decisions defaults that meet them".into());
                 }
             }
             Err(empty) => {

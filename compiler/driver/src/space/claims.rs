@@ -34,6 +34,8 @@ pub(super) struct Claims {
     pool: Pool,
     claims: BTreeMap<u64, Stated>,
     conditions: BTreeMap<u64, Vec<Node>>,
+    /// Where the conditions stand.
+    spans: BTreeMap<u64, Span>,
     /// Combinations that conditions without a term exclude.
     excluded: Vec<Node>,
     /// The values of each decision in terms.
@@ -72,6 +74,7 @@ impl Claims {
         }
         for condition in &seen.conditions {
             if let Some(term) = condition.term {
+                self.spans.insert(condition.place, condition.span);
                 let versions = self.conditions.entry(condition.place).or_default();
                 note(&mut self.pool, versions, nodes[term.0 as usize], comparable);
             }
@@ -80,10 +83,7 @@ impl Claims {
 
     /// Settles the claims that are open. Those that cannot be are counted.
     pub fn decide(&mut self, passes: &mut Passes, completion: &Completion) -> usize {
-        for pass in passes.all().into_iter().skip(self.seen) {
-            self.seen += 1;
-            self.look(&pass);
-        }
+        self.look_at_all(passes);
         let mut left = 0;
         let mut open: Vec<(Span, u64)> = self.claims.iter().filter(|(_, c)| !c.settled).map(|(k, c)| (c.span, *k)).collect();
         open.sort_by_key(|(span, place)| (span.file, span.start, *place));
@@ -110,13 +110,7 @@ impl Claims {
             if !tried.insert(answers.iter().map(|(name, i)| (name.clone(), *i)).collect()) {
                 return false;
             }
-            let mut answered = Answered::new();
-            for (name, place) in &answers {
-                if let Some(value) = self.values.get(&**name).and_then(|values| values.get(*place)) {
-                    answered.insert(name.to_string(), value.clone());
-                }
-            }
-            let pass = passes.get(&completion.complete(answered));
+            let pass = passes.get(&completion.complete(self.answered(&answers)));
             self.look(&pass);
             if pass.is_feasible() && pass.has_errors() {
                 return true;
@@ -124,6 +118,60 @@ impl Claims {
             self.exclude(&pass);
         }
         false
+    }
+
+    /// A candidate that all conditions allow, as far as they have terms.
+    pub fn allowed(&mut self, passes: &mut Passes, completion: &Completion) -> Option<Answered> {
+        for _ in 0..MOST_TRIES {
+            self.look_at_all(passes);
+            let conditions = self.conditions.values().flatten().chain(&self.excluded);
+            let wanted: Vec<(Node, Want)> = conditions.map(|c| (*c, Want::Possible)).collect();
+            let Reached::With(answers) = self.pool.reach(&wanted) else { return None };
+            let allowed = completion.complete(self.answered(&answers));
+            let pass = passes.get(&allowed);
+            if pass.exploration.conditions.iter().all(|c| c.holds) {
+                return Some(allowed);
+            }
+            self.look_at_all(passes);
+            self.exclude(&pass);
+        }
+        None
+    }
+
+    /// A candidate that meets the conditions at these places, `Some(None)` if it is proved that there is none.
+    pub fn meet(&mut self, passes: &mut Passes, part: &[Span]) -> Option<Option<Rc<Pass>>> {
+        for _ in 0..MOST_TRIES {
+            self.look_at_all(passes);
+            let of_part = self.conditions.iter().filter(|(place, _)| self.spans.get(place).is_some_and(|s| part.contains(s)));
+            let wanted: Vec<(Node, Want)> = of_part.flat_map(|(_, all)| all).map(|c| (*c, Want::Possible)).collect();
+            match self.pool.reach(&wanted) {
+                Reached::Never => return Some(None),
+                Reached::Unsettled => return None,
+                Reached::With(answers) => {
+                    let pass = passes.get(&self.answered(&answers));
+                    if pass.exploration.conditions.iter().all(|c| c.holds || !part.contains(&c.span)) {
+                        return Some(Some(pass));
+                    }
+                    if pass.exploration.conditions.iter().any(|c| !c.holds && part.contains(&c.span) && c.term.is_none()) {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn look_at_all(&mut self, passes: &Passes) {
+        for pass in passes.all().into_iter().skip(self.seen) {
+            self.seen += 1;
+            self.look(&pass);
+        }
+    }
+
+    /// Answers by name and place, as the recipe has them.
+    fn answered(&self, answers: &BTreeMap<Rc<str>, usize>) -> Answered {
+        let value = |(name, place): (&Rc<str>, &usize)| Some((name.to_string(), self.values.get(&**name)?.get(*place)?.clone()));
+        answers.iter().filter_map(value).collect()
     }
 
     /// Answers with which a claim fails, or may fail, and no condition is known to.

@@ -8,6 +8,8 @@
 //! | `checks` | candidates for the checks that mention several decisions |
 //! | `claims` | checks that mention too many decisions for that, decided by what they claim |
 //! | `reach` | the values that terms can have together |
+//! | `reals` | real numbers that meet conditions |
+//! | `start` | a first candidate that all conditions allow |
 //! | `complete` | candidates that the conditions allow, with some answers given |
 //! | `conflict` | why a space is empty |
 //! | `describe` | the tree for people, candidates drawn and numbered |
@@ -33,6 +35,8 @@ mod describe;
 mod networks_tests;
 mod passes;
 mod reach;
+mod reals;
+mod start;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -44,6 +48,7 @@ use merge_base::Diagnostic;
 use merge_runtime::Error;
 use merge_search::Assignment;
 use merge_sema::space::{Answer, Domain};
+pub(crate) use start::{Start, find as start};
 use std::collections::BTreeMap;
 
 /// More combinations than this are not tried one by one: claims are decided by what terms can be, the rest candidate by candidate.

@@ -1,8 +1,10 @@
 //! Candidates elaborated while their decisions are watched; each is elaborated once.
 
 use super::convert;
+use super::reals::{Found, Reals};
 use crate::analyse::Front;
 use merge_base::Diagnostic;
+use merge_sema::Elaborated;
 use merge_sema::space::{Answer, Decision, Domain, Exploration};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
@@ -21,6 +23,21 @@ pub(super) struct Pass {
     pub parameters: Option<u64>,
     /// By decision: a number that tells its domain from others, and how many values it has, if finitely many.
     domains: Vec<(u64, Option<u128>)>,
+    /// The conditions that real decisions settle.
+    pub reals: Reals,
+    /// Values of real decisions that meet them, where those at hand do not.
+    pub point: Answered,
+    /// What is known of that.
+    pub met: Met,
+}
+
+/// Whether real decisions can meet the conditions of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    Yes,
+    Never,
+    /// None were found.
+    Unsettled,
 }
 
 pub(super) struct Passes<'f> {
@@ -42,7 +59,7 @@ impl<'f> Passes<'f> {
         if let Some(known) = self.by_answers.get(&key) {
             return self.done[*known].clone();
         }
-        let elaborated = self.front.watch(answered);
+        let (elaborated, reals, point, met) = self.meet(answered);
         let domains = elaborated.decisions.iter().map(|d| {
             let mut hasher = std::hash::DefaultHasher::new();
             d.domain.fingerprint(&mut hasher);
@@ -57,11 +74,39 @@ impl<'f> Passes<'f> {
             exploration: elaborated.exploration.unwrap_or_default(),
             diagnostics: elaborated.diagnostics,
             parameters: elaborated.parameters,
+            reals,
+            point,
+            met,
         };
         pass.slim();
         self.by_answers.insert(key, self.done.len());
         self.done.push(Rc::new(pass));
         self.done[self.done.len() - 1].clone()
+    }
+
+    /// Elaborates a candidate; once more with other reals where those at hand do not meet the conditions.
+    fn meet(&mut self, answered: &Answered) -> (Elaborated, Reals, Answered, Met) {
+        let elaborated = self.front.watch(answered);
+        let of = |e: &Elaborated| match &e.exploration {
+            Some(seen) if !seen.reals.is_empty() => Reals::of(&e.graph, &seen.reals, &e.decisions),
+            _ => Reals::default(),
+        };
+        let reals = of(&elaborated);
+        if reals.failing(None).is_empty() {
+            return (elaborated, reals, Answered::new(), Met::Yes);
+        }
+        match reals.find(&|_| true) {
+            Found::Point(point) => {
+                let point = reals.answers(&point, &elaborated.decisions);
+                let mut all = answered.clone();
+                all.extend(point.clone());
+                let elaborated = self.front.watch(&all);
+                let reals = of(&elaborated);
+                (elaborated, reals, point, Met::Yes)
+            }
+            Found::Never => (elaborated, reals, Answered::new(), Met::Never),
+            Found::Unsettled => (elaborated, reals, Answered::new(), Met::Unsettled),
+        }
     }
 
     pub fn count(&self) -> usize {
@@ -169,9 +214,9 @@ impl Pass {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
-    /// Whether every condition of a `let` holds.
+    /// Whether every condition of a `let` holds, or may with other real numbers.
     pub fn is_feasible(&self) -> bool {
-        self.exploration.conditions.iter().all(|c| c.holds)
+        self.met == Met::Yes && self.exploration.conditions.iter().all(|c| c.holds)
     }
 }
 

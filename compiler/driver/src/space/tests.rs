@@ -332,3 +332,107 @@ save base * (len(picked) + first[0] + picked[0]) / (len(picked) + first[0] + pic
     let all = met(&mut open);
     assert!(all.iter().any(|c| c["picked"] == "[4, 5]") && all.iter().any(|c| c["first"] == "[3, 2]"));
 }
+
+#[test]
+fn of_many_conditions_a_smallest_set_is_named() {
+    // The first three exclude everything, and so do the twenty others; leaving out one by one would come to the twenty.
+    let mut recipe = "
+choose n in 1..=20
+choose m in [1, 2]
+let a = n requires n <= 10 or m == 1
+let b = n requires n > 10 or m == 1
+let c = m requires m != 1
+"
+    .to_owned();
+    for i in 1..=20 {
+        recipe += &format!("let v{i} = n requires n != {i}\n");
+    }
+    recipe += "save base * (n * m) / (n * m) to \"out\"";
+    assert_eq!(conflict("smallest", &recipe), ["n <= 10 or m == 1", "n > 10 or m == 1", "m != 1"]);
+}
+
+#[test]
+fn the_smallest_set_is_that_of_brute_force() {
+    let mut rng = merge_search::Rng::new(9, "conflicts");
+    let mut found = 0;
+    for i in 0..24 {
+        // `x + k y` is not c modulo 5.
+        let conditions: Vec<(i64, i64)> = (0..14).map(|_| (rng.below(4) as i64, rng.below(5) as i64)).collect();
+        let fails = |(k, c): &(i64, i64), x: i64, y: i64| (x + k * y) % 5 == *c;
+        let all: Vec<(i64, i64)> = (0..5).flat_map(|x| (0..5).map(move |y| (x, y))).collect();
+        if all.iter().any(|(x, y)| !conditions.iter().any(|c| fails(c, *x, *y))) {
+            continue;
+        }
+        found += 1;
+        let excludes =
+            |set: u32| all.iter().all(|(x, y)| conditions.iter().enumerate().any(|(i, c)| set >> i & 1 == 1 && fails(c, *x, *y)));
+        let least = (1..1u32 << conditions.len()).filter(|set| excludes(*set)).map(u32::count_ones).min().unwrap();
+        let mut recipe = "\nchoose x in 0..=4\nchoose y in 0..=4\n".to_owned();
+        for (i, (k, c)) in conditions.iter().enumerate() {
+            recipe += &format!("let v{i} = x requires mod(x + {k} * y, 5) != {c}\n");
+        }
+        recipe += "save base * (x + y + 1) / (x + y + 1) to \"out\"";
+        assert_eq!(conflict(&format!("brute-{i}"), &recipe).len() as u32, least, "{recipe}");
+    }
+    assert!(found >= 4, "{found}");
+}
+
+/// What a recipe's first candidate is, and what is wrong if there is none.
+fn first(name: &str, recipe: &str) -> crate::Analysis {
+    let (_folder, request) = request(name, recipe);
+    crate::analyse_all(&request).unwrap()
+}
+
+fn errors(analysis: &crate::Analysis) -> Vec<(&'static str, Vec<String>, String)> {
+    let text = |d: &Diagnostic| d.labels.iter().map(|l| analysis.sources.slice(l.span).to_owned()).collect();
+    let errors = analysis.diagnostics.iter().filter(|d| d.is_error());
+    errors.map(|d| (d.code.0, text(d), d.notes.join(" "))).collect()
+}
+
+#[test]
+fn real_numbers_that_meet_the_conditions_are_found() {
+    let narrow = "
+choose a in 0.0..=1.0
+choose b in log(0.001, 1.0)
+choose s in [0.5, 1.0, 4.0]
+choose w in simplex(3)
+choose n in [1, 2]
+let sum = a + b requires abs(a + b - 1.25) < 0.002 and a > 0.9
+let scale = s requires s > 2.0
+let first = w[0] requires w[0] > 0.8 and n == 2
+fn half(x: f32) -> f32 requires x > 0.8 { x / 2.0 }
+save base * (sum * scale * half(first)) / (sum * scale * half(first)) to \"out\"";
+    let analysis = first("narrow", narrow);
+    assert_eq!(errors(&analysis), []);
+    assert!(opened("narrow", narrow).space.count() > &num(1));
+    // Conditions of a half open space cannot be met by what is no number.
+    let apart = "
+choose t in 0.0..=1.0
+let high = t requires t > 0.9
+let other = t requires t < 0.95
+let low = t requires t * t < 0.25
+save base * (high * low * other) / (high * low * other) to \"out\"";
+    let found = errors(&first("apart", apart));
+    assert_eq!(found, [("E3104", vec!["t > 0.9".to_owned(), "t * t < 0.25".to_owned()], String::new())]);
+    let exact = apart.replace("t * t < 0.25", "t * t == 0.85");
+    let found = errors(&first("exact", &exact));
+    assert!(
+        found.len() == 2 && found.iter().all(|f| f.0 == "E2009" && f.2.contains("were found (structures tried: 1)")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn conditions_of_many_decisions_may_contradict_each_other() {
+    let text = "
+let widths = [choose w in [64, 128] for i in 0..40]
+let total = sum(widths)
+let a = total requires mod(total, 128) == 64
+let b = total requires total > 3000
+let c = total requires mod(total, 256) < 64
+save base * (a * b * c) / (a * b * c) to \"out\"";
+    let found = errors(&first("many", text));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].1, ["mod(total, 128) == 64", "mod(total, 256) < 64"]);
+    assert_eq!(errors(&first("many", &text.replace("< 64", "< 70"))), []);
+}

@@ -18,7 +18,7 @@ use super::expressions::Frame;
 use super::trace::{Trace, Tracing};
 use crate::hir::walk::{Visit, walk_block, walk_expr};
 use crate::hir::{Block, Callee, Choose, Expr, ExprKind, FnId, LocalId, Program};
-use crate::space::{Axes, Condition, Exploration, Mention, Taint, Taints, TermId};
+use crate::space::{Axes, Condition, Exploration, Mention, RealCondition, Taint, Taints, TermId};
 use crate::value::{Argument, TensorVal, Value};
 use merge_base::Span;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -64,6 +64,8 @@ pub(super) struct Watch<'p> {
     decides: RefCell<FxHashMap<(usize, bool), bool>>,
     depends: Vec<Taint>,
     conditions: Vec<Condition>,
+    /// Conditions that real numbers settle.
+    reals: Vec<RealCondition>,
 }
 
 /// A list, what its length depends on, and each of its members.
@@ -311,7 +313,11 @@ impl<'p> Cx<'p> {
                 w.conditions.push(Condition { span, text, holds: *holds, depends, place, term });
                 true
             }
-            other => matches!(other, Value::Tensor(_)),
+            Value::Tensor(t) => {
+                w.reals.push(RealCondition { span, text, node: t.node });
+                true
+            }
+            _ => false,
         }
     }
 
@@ -385,7 +391,7 @@ impl<'p> Cx<'p> {
         controls.sort();
         let mut conditions = w.conditions;
         let (claims, terms, strings) = w.tracing.finish(&mut conditions);
-        Some(Exploration { depends, controls, conditions, mentions, claims, terms, strings })
+        Some(Exploration { depends, controls, conditions, reals: w.reals, mentions, claims, terms, strings })
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Exploration {
     pub controls: Vec<Vec<u32>>,
     /// The conditions behind the `requires` of `let`s that decisions and ints settle.
     pub conditions: Vec<Condition>,
+    /// The conditions that real numbers have a part in: scalars of the graph, to be known when a candidate is.
+    pub reals: Vec<RealCondition>,
     /// What a check may mention.
     pub mentions: Vec<Mention>,
     /// What has to hold at covered places.
@@ -83,6 +85,16 @@ pub struct Claim {
     /// Not 0 where it holds.
     pub term: TermId,
     pub span: Span,
+}
+
+/// A `requires` of a `let` that real numbers settle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RealCondition {
+    pub span: Span,
+    /// As it is written.
+    pub text: String,
+    /// In the graph: other than 0 where it holds.
+    pub node: merge_ir::tir::NodeId,
 }
 
 /// A `requires` of a `let`.
