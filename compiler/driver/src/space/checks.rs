@@ -19,6 +19,9 @@ use std::rc::Rc;
 /// The most faults whose candidates are looked into.
 const MOST_FAULTS: usize = 8;
 
+/// The most decisions that a fault names because another value of theirs cures it.
+const MOST_NAMED: usize = 8;
+
 /// The most values that are tried in the place of others, of one fault.
 const MOST_CURES: u128 = 256;
 
@@ -326,7 +329,7 @@ fn needed(passes: &mut Passes, pass: &Pass, fault: &Diagnostic) -> Vec<String> {
     }
     let all = |d: &u32| pass.answered.contains_key(&pass.decisions[*d as usize].id);
     let (first, then): (Vec<u32>, Vec<u32>) = (0..pass.decisions.len() as u32).partition(all);
-    let mut left = MOST_CURES;
+    let (mut left, mut cured) = (MOST_CURES, Vec::new());
     for d in first.into_iter().chain(then) {
         let id = &pass.decisions[d as usize].id;
         if answered.contains_key(id) || pass.values(d).is_none_or(|values| values > left) {
@@ -340,12 +343,21 @@ fn needed(passes: &mut Passes, pass: &Pass, fault: &Diagnostic) -> Vec<String> {
             other.is_feasible() && !same(&other)
         });
         if cures {
-            answered.insert(id.clone(), own);
+            cured.push((id.clone(), own));
         }
+    }
+    // Of a sum of many, each would do.
+    let others = if cured.len() > MOST_NAMED { cured.len() } else { 0 };
+    if others == 0 {
+        answered.extend(cured);
     }
     let text = |(id, a): (&String, &Answer)| {
         let own = pass.decisions.iter().find(|d| d.id == *id);
         own.map(|d| format!("`{id}` = {}", d.domain.text(a)))
     };
-    answered.iter().filter_map(text).collect()
+    let mut told: Vec<String> = answered.iter().filter_map(text).collect();
+    if others > 0 {
+        told.push(format!("and {others} others as they are"));
+    }
+    told
 }
