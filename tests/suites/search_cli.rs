@@ -170,3 +170,23 @@ fn an_edited_recipe_keeps_its_trials_and_bad_input_is_told() {
         );
     }
 }
+
+#[test]
+fn where_nobody_reads_on_it_ends_quietly_and_goes_on_later() {
+    let folder = folder("random(seed: 1)", "command(\"sleep 0.1; echo $MERGE_TRIAL # {model}\")");
+    let deaf = |arguments: &[&str]| {
+        let mut child = mergec(folder.path(), arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(deaf(&["space", "r.merge"]), (Some(3), String::new()));
+    assert_eq!(deaf(&["search", "r.merge", "--parallel", "2"]), (Some(0), String::new()));
+    assert!(journal(folder.path()).len() < 40);
+    let (code, said) = ran(folder.path(), &["search", "r.merge", "--parallel", "2", "--resume", "--trials", "4"]);
+    assert!(code == 0 && said.contains("all trials are made"), "{said}");
+}

@@ -8,6 +8,7 @@ use merge_runtime::Error;
 use merge_search::Goal;
 use merge_search::journal::{Record, Work};
 use merge_search::run::{End, Happening, Progress};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,21 +32,27 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
         println!("wrote {}", to.display());
         return Ok(FINE);
     }
-    println!(
+    let stop = Arc::new(AtomicBool::new(false));
+    // Where nobody reads on (`| head`), the search stops as if it were told to: trials under way end, and the journal is whole.
+    let say = |text: String| {
+        if writeln!(std::io::stdout(), "{text}").is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    say(format!(
         "{}: {} candidates, {} trials with {}",
         prepared.name,
         prepared.open().size_text(),
         prepared.options.trials,
         prepared.options.algorithm.name()
-    );
-    let stop = Arc::new(AtomicBool::new(false));
+    ));
     let raised = stop.clone();
     let _ = ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed));
     let outcome = prepared.run(&stop, &mut |happening| match happening {
-        Happening::Resumed { trials } => println!("going on after {trials} trials of {}", prepared.options.journal.display()),
+        Happening::Resumed { trials } => say(format!("going on after {trials} trials of {}", prepared.options.journal.display())),
         Happening::Edited { kept, dropped, differences } => {
-            println!("the recipe was edited since: {}", differences.join("; "));
-            println!("{kept} of its {} trials are candidates still and are kept", kept + dropped);
+            say(format!("the recipe was edited since: {}", differences.join("; ")));
+            say(format!("{kept} of its {} trials are candidates still and are kept", kept + dropped));
         }
         Happening::Ended { record, progress } => {
             let metrics: Vec<String> = record.metrics.iter().map(|(k, v)| format!("{k} {v}")).collect();
@@ -54,19 +61,19 @@ pub fn search(request: Result<Request, Error>, flags: &Flags, report: Option<&Pa
                 None => metrics.join(", "),
             };
             let work = record.work.map(|w| work_text(&w)).unwrap_or_default();
-            println!("trial {}  {said}{work}  [{}]", record.trial, tally(progress, &prepared.options.goals));
+            say(format!("trial {}  {said}{work}  [{}]", record.trial, tally(progress, &prepared.options.goals)));
         }
     })?;
-    match outcome.end {
-        End::Trials => println!("all trials are made"),
-        End::Exhausted => println!("every candidate was tried"),
-        End::Stuck { tried } => println!("no candidate met the conditions in {tried} attempts"),
-        End::Stopped => println!("stopped; `--resume` goes on"),
-    }
+    say(match outcome.end {
+        End::Trials => "all trials are made".to_owned(),
+        End::Exhausted => "every candidate was tried".to_owned(),
+        End::Stuck { tried } => format!("no candidate met the conditions in {tried} attempts"),
+        End::Stopped => "stopped; `--resume` goes on".to_owned(),
+    });
     for best in &outcome.front {
-        println!("best: trial {}\n{}", best.trial, prepared.choices_text(&best.choices));
+        say(format!("best: trial {}\n{}", best.trial, prepared.choices_text(&best.choices)));
     }
-    println!("journal: {}", prepared.options.journal.display());
+    say(format!("journal: {}", prepared.options.journal.display()));
     Ok(if outcome.front.is_empty() && outcome.end != End::Stopped { RECIPE_WRONG } else { FINE })
 }
 

@@ -205,7 +205,11 @@ impl fmt::Display for JournalError {
             ),
             JournalError::OtherSettings { path, setting, there, here } => {
                 let path = path.display();
-                write!(f, "the journal {path} is of another search: {setting} is {there} there and {here} here")
+                write!(
+                    f,
+                    "the journal {path} is of another search: {setting} is {there} there and {here} here; it goes on with what it began \
+                     with, and a search starts anew where the journal is moved away"
+                )
             }
             JournalError::Corrupt { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
             JournalError::Diverged { path, trial } => write!(
@@ -347,7 +351,7 @@ fn compare(path: &Path, there: &Header, events: Vec<Event>, here: &Header) -> Re
     other("the algorithm", text(&there.algorithm), text(&here.algorithm))?;
     other("the seed", there.seed.to_string(), here.seed.to_string())?;
     other("what is maximized or minimized", goals(there), goals(here))?;
-    other("the number of trials side by side", there.window.to_string(), here.window.to_string())?;
+    other("the number of trials side by side (--parallel)", there.window.to_string(), here.window.to_string())?;
 
     let mut story = Story::default();
     let (mut space, mut decisions) = (there.space.clone(), there.decisions.clone());

@@ -11,9 +11,29 @@ pub struct Chart {
 
 pub struct Series {
     pub name: String,
+    /// From left to right where there are steps between them.
     pub points: Vec<(f64, f64)>,
-    /// A line through the points, or the points alone.
-    pub line: bool,
+    pub steps: Option<Steps>,
+    /// A dot for each point.
+    pub dots: bool,
+}
+
+/// How a line gets from one point to the next. Between two points nothing was found, so that a straight line would show what is not there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Steps {
+    /// The height of a point holds up to the next: the best so far, a front of small numbers.
+    Holds,
+    /// The height of the next point begins at this one: a front of large numbers.
+    Begins,
+}
+
+/// The corners of the line through the points.
+fn corners(points: &[(f64, f64)], steps: Steps) -> Vec<(f64, f64)> {
+    let between = points.windows(2).flat_map(|pair| {
+        let corner = if steps == Steps::Holds { (pair[1].0, pair[0].1) } else { (pair[0].0, pair[1].1) };
+        [corner, pair[1]]
+    });
+    points.first().copied().into_iter().chain(between).collect()
 }
 
 const WIDTH: f64 = 760.0;
@@ -44,14 +64,16 @@ impl Chart {
         }
         svg.push_str(&text((LEFT + WIDTH) / 2.0, HEIGHT - 8.0, "middle", &self.x));
         svg.push_str(&text(LEFT, EDGE - 2.0, "start", &self.y));
+        // Lines lie under the dots, so that they hide none.
         for (series, colour) in self.series.iter().zip(COLOURS) {
+            let Some(steps) = series.steps else { continue };
             let points: Vec<(f64, f64)> = series.points.iter().map(place).collect();
-            if series.line {
-                let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-                let path = path.join(" ");
-                let _ = write!(svg, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{path}\"/>");
-            }
-            for (x, y) in points {
+            let path: Vec<String> = corners(&points, steps).iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let path = path.join(" ");
+            let _ = write!(svg, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{path}\"/>");
+        }
+        for (series, colour) in self.series.iter().zip(COLOURS).filter(|(series, _)| series.dots) {
+            for (x, y) in series.points.iter().map(place) {
                 let _ = write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{colour}\"/>");
             }
         }
@@ -125,5 +147,30 @@ impl Axis {
         let step = steps.into_iter().find(|step| *step >= rough).unwrap_or(steps[3]);
         let first = (self.low / step).ceil() as i64;
         (first..).map(|i| i as f64 * step).take_while(|tick| *tick <= self.high).take(12).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_show_nothing_between_points() {
+        let points = [(0.0, 3.0), (1.0, 2.0), (4.0, 1.0)];
+        let holds = [(0.0, 3.0), (1.0, 3.0), (1.0, 2.0), (4.0, 2.0), (4.0, 1.0)];
+        let begins = [(0.0, 3.0), (0.0, 2.0), (1.0, 2.0), (1.0, 1.0), (4.0, 1.0)];
+        assert_eq!(corners(&points, Steps::Holds), holds);
+        assert_eq!(corners(&points, Steps::Begins), begins);
+        assert!(corners(&[], Steps::Holds).is_empty());
+    }
+
+    #[test]
+    fn a_line_hides_no_dot() {
+        let series = |steps, dots| Series { name: "s".into(), points: vec![(0.0, 1.0), (2.0, 3.0)], steps, dots };
+        let chart = Chart { x: "x".into(), y: "y".into(), series: vec![series(None, true), series(Some(Steps::Holds), false)] };
+        let svg = chart.svg();
+        let line = svg.find("<polyline").unwrap();
+        let dots: Vec<usize> = svg.match_indices("r=\"2.5\"").map(|(at, _)| at).collect();
+        assert!(dots.len() == 2 && dots.iter().all(|dot| *dot > line), "{svg}");
     }
 }

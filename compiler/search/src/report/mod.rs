@@ -7,7 +7,7 @@ use crate::algorithms::fronts;
 use crate::engine::scores;
 use crate::journal::{Event, Header, Record, Status};
 use crate::space::{Assignment, Space};
-use chart::{Chart, Series};
+use chart::{Chart, Series, Steps};
 use std::fmt::Write;
 
 /// Rows of the table of the best, and bars of the importances.
@@ -120,8 +120,8 @@ fn curve(header: &Header, scored: &[Scored], goal: usize) -> String {
         x: "trial".into(),
         y: metric.clone(),
         series: vec![
-            Series { name: "trials".into(), points, line: false },
-            Series { name: "best so far".into(), points: best, line: true },
+            Series { name: "trials".into(), points, steps: None, dots: true },
+            Series { name: "best so far".into(), points: best, steps: Some(Steps::Holds), dots: false },
         ],
     };
     format!("<h2>Search curve: {}</h2>{}", escape(metric), chart.svg())
@@ -136,13 +136,19 @@ fn front(header: &Header, scored: &[&Scored]) -> String {
         scored.iter().zip(&first).filter(|(_, front)| **front == 0).map(|(trial, _)| point(trial)).collect();
     chosen.sort_by(|a, b| a.0.total_cmp(&b.0));
     let others = scored.iter().zip(&first).filter(|(_, front)| **front > 0).map(|(trial, _)| point(trial)).collect();
+    let steps = if header.goals[0].maximize { Steps::Begins } else { Steps::Holds };
     let chart = Chart {
         x: metrics[0].clone(),
         y: metrics[1].clone(),
         series: vec![
-            Series { name: "dominated".into(), points: others, line: false },
+            Series { name: "dominated".into(), points: others, steps: None, dots: true },
             // Of more than two goals two are drawn, in which the front is no line.
-            Series { name: "Pareto front".into(), points: chosen, line: header.goals.len() == 2 },
+            Series {
+                name: "Pareto front".into(),
+                points: chosen,
+                steps: Some(steps).filter(|_| header.goals.len() == 2),
+                dots: true,
+            },
         ],
     };
     format!("<h2>Pareto front</h2>{}", chart.svg())
