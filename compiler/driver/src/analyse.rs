@@ -237,17 +237,14 @@ pub(crate) fn look(mut front: Front) -> Result<(Front, Seen), Error> {
     let open = |d: &merge_sema::space::Decision| d.default.is_none();
     if front.answers.undecided == Undecided::First && excluded(&elaborated.diagnostics) && elaborated.decisions.iter().any(open) {
         // Nobody chose this candidate: look at one that the conditions allow, if there is one.
-        let started = match crate::space::explore(front, Checks::Left)? {
+        let (own, start) = match crate::space::explore(front, Checks::Left)? {
             Ok(found) => crate::space::start(found),
-            Err(empty) => Err(empty),
+            Err(empty) => (empty.front, Start::Never(Box::new(empty.diagnostic))),
         };
-        match started {
-            Ok((own, Start::Candidate(answers))) => {
-                front = own;
-                elaborated = front.elaborate(&answers, false);
-            }
-            Ok((own, Start::Unknown(tried))) => {
-                front = own;
+        front = own;
+        match start {
+            Start::Candidate(answers) => elaborated = front.elaborate(&answers, false),
+            Start::Unknown(tried) => {
                 let note =
                     format!("no values of the open decisions that meet all conditions were found (structures tried: {tried})");
                 for d in elaborated.diagnostics.iter_mut().filter(|d| d.is_error()) {
@@ -255,10 +252,9 @@ pub(crate) fn look(mut front: Front) -> Result<(Front, Seen), Error> {
                     d.helps.push("give the decisions defaults that meet them".into());
                 }
             }
-            Err(empty) => {
-                front = empty.front;
+            Start::Never(diagnostic) => {
                 elaborated.diagnostics.retain(|d| d.code != merge_sema::codes::types::REQUIRES_FAILED);
-                diagnostics.push(empty.diagnostic);
+                diagnostics.push(*diagnostic);
             }
         }
     }

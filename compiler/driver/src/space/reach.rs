@@ -357,25 +357,20 @@ impl<'p> Search<'p> {
     }
 
     fn compute(&mut self, node: Node) {
-        let pool = self.pool;
-        let places = |of: &[Node], own: &Search| of.iter().map(|n| own.place(Slot::Node(*n))).collect::<Vec<_>>();
-        let value: Box<dyn Fn(&[Option<i64>]) -> Option<i64>> = match &pool.nodes[node as usize] {
-            Kind::Unknown => Box::new(|_| None),
-            Kind::Known(n) => Box::new(move |_| Some(*n)),
-            Kind::Decision(which, values) => {
-                let place = self.place(Slot::Decision(*which));
-                Box::new(move |state| values.get(place.and_then(|p| state[p])? as usize).copied())
-            }
-            Kind::Apply(f, of) => {
-                let places = places(of, self);
-                Box::new(move |state| {
-                    let of: Vec<Option<i64>> = places.iter().map(|p| p.and_then(|p| state[p])).collect();
-                    f.apply(&of)
-                })
-            }
+        let kind = &self.pool.nodes[node as usize];
+        let places: Vec<Option<usize>> = match kind {
+            Kind::Unknown | Kind::Known(_) => Vec::new(),
+            Kind::Decision(which, _) => vec![self.place(Slot::Decision(*which))],
+            Kind::Apply(_, of) => of.iter().map(|n| self.place(Slot::Node(*n))).collect(),
         };
         for (values, ..) in &mut self.states {
-            let own = value(values);
+            let of: Vec<Option<i64>> = places.iter().map(|p| p.and_then(|p| values[p])).collect();
+            let own = match kind {
+                Kind::Unknown => None,
+                Kind::Known(n) => Some(*n),
+                Kind::Decision(_, all) => of[0].and_then(|place| all.get(place as usize).copied()),
+                Kind::Apply(f, _) => f.apply(&of),
+            };
             *values = values.iter().copied().chain([own]).collect();
         }
         self.slots.push(Slot::Node(node));

@@ -6,7 +6,7 @@
 use super::claims::Claims;
 use super::complete::Completion;
 use super::passes::{Met, Passes};
-use super::{Empty, OpenRecipe, conflict};
+use super::{OpenRecipe, conflict};
 use crate::analyse::Front;
 use merge_base::Diagnostic;
 use merge_search::Rng;
@@ -21,17 +21,16 @@ pub(crate) enum Start {
     Candidate(BTreeMap<String, Answer>),
     /// Nothing: of so many structures tried.
     Unknown(u64),
+    /// There is none, which is proved: why.
+    Never(Box<Diagnostic>),
 }
 
 /// A candidate of a space that all conditions allow.
-///
-/// # Errors
-/// There is none, which is proved.
-pub(crate) fn find(mut open: OpenRecipe) -> Result<(Front, Start), Empty> {
+pub(crate) fn find(mut open: OpenRecipe) -> (Front, Start) {
     let mut passes = Passes::new(&mut open.front);
     let count = u64::try_from(open.space.count()).unwrap_or(u64::MAX);
     let mut rng = Rng::new(0, "start");
-    let mut never = true;
+    let (mut never, mut asked) = (true, false);
     let mut start = None;
     let tried = count.min(MOST_STRUCTURES);
     let mut completion = Completion::new(&open.space);
@@ -47,13 +46,12 @@ pub(crate) fn find(mut open: OpenRecipe) -> Result<(Front, Start), Empty> {
         let mut pass = passes.get(&answers);
         completion.look(&pass);
         if pass.exploration.conditions.iter().any(|c| !c.holds) {
-            // Conditions that many decisions have a say in: solved as terms.
-            match claims.allowed(&mut passes, &completion) {
-                Some(allowed) => pass = passes.get(&allowed),
-                None => {
-                    never = false;
-                    continue;
-                }
+            // Conditions that many decisions have a say in: solved as terms, all at once.
+            never = false;
+            if !std::mem::replace(&mut asked, true)
+                && let Some(allowed) = claims.allowed(&mut passes, &completion)
+            {
+                pass = passes.get(&allowed);
             }
         }
         never &= pass.met == Met::Never;
@@ -66,14 +64,12 @@ pub(crate) fn find(mut open: OpenRecipe) -> Result<(Front, Start), Empty> {
     }
     // Each structure but the defaults' own was tried once.
     let all_tried = count <= MOST_STRUCTURES && never;
-    match start {
-        Some(answers) => Ok((open.front, Start::Candidate(answers))),
-        None => {
-            let explained: Option<Diagnostic> = conflict::contradiction(&mut passes, all_tried);
-            match explained {
-                Some(diagnostic) => Err(Empty { front: open.front, diagnostic }),
-                None => Ok((open.front, Start::Unknown(tried))),
-            }
-        }
-    }
+    let start = match start {
+        Some(answers) => Start::Candidate(answers),
+        None => match conflict::contradiction(&mut passes, all_tried) {
+            Some(diagnostic) => Start::Never(Box::new(diagnostic)),
+            None => Start::Unknown(tried),
+        },
+    };
+    (open.front, start)
 }
