@@ -2,6 +2,7 @@
 //!
 //! A count here is written from the paper's formulas and the answers alone, never from what the compiler found.
 
+use merge_driver::{Request, space::Checks};
 use merge_tests::shipped::{Answers, Shipped, set};
 
 /// A kernel with a norm of a batch behind it, which has four numbers a channel.
@@ -322,4 +323,55 @@ fn a_tuple_of_ranks_fits_the_rank_of_the_tensor() {
         };
         shapes.iter().map(of).sum()
     });
+}
+
+/// How many elaborations a check of each space takes at most: what makes it quick, and does not depend on the machine. A change that
+/// takes more has to say why here.
+const ELABORATIONS: &[(&str, usize)] = &[
+    ("apet", 510),
+    ("autopeft", 450),
+    ("cema", 10),
+    ("clr", 2050),
+    ("compacter", 155),
+    ("convnet", 6),
+    ("data_flow", 515),
+    ("deepconv", 75),
+    ("deepconv_training", 75),
+    ("flexibert", 105),
+    ("flora", 32),
+    ("frame_averaging", 125),
+    ("genome", 70),
+    ("hypernetwork", 30),
+    ("intrinsic_dimension", 26),
+    ("lst", 100),
+    ("moment_probing", 31),
+    ("parameter_space", 2),
+    ("perp", 105),
+    ("petl", 100),
+    ("pyra", 195),
+    ("reprogbert", 14),
+    ("resnet", 115),
+    ("unified_petl", 290),
+    ("widenet", 20),
+];
+
+#[test]
+fn a_check_looks_at_few_of_the_candidates() {
+    let mut faults = Vec::new();
+    for entry in std::fs::read_dir(merge_tests::root().join("examples/spaces")).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|e| e != "merge") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let space = Shipped::new(&name);
+        let request = Request { file: space.file.clone(), ..Request::default() };
+        let Ok(open) = merge_driver::space::open(&request, Checks::Tried).unwrap() else { panic!("{name} is wrong") };
+        let most = ELABORATIONS.iter().find(|e| e.0 == name).map_or(0, |e| e.1);
+        if open.passes > most {
+            faults.push(format!("(\"{name}\", {}), of at most {most}", open.passes));
+        }
+    }
+    faults.sort();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

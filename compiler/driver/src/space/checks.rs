@@ -13,7 +13,7 @@ use super::passes::{Answered, Pass, Passes};
 use merge_base::Diagnostic;
 use merge_search::Space;
 use merge_sema::space::{Answer, Mention};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// The most faults whose candidates are looked into.
@@ -200,10 +200,13 @@ impl Cover {
     /// Notes the sets of a candidate, and which combinations it has at the places that it reaches.
     fn look(&mut self, pass: &Rc<Pass>) {
         let tried = pass.tried();
+        let mut reached: HashSet<&[u32]> = HashSet::new();
         for (mention, _) in pass.exploration.mentions.iter().zip(tried).filter(|(_, tried)| *tried) {
             if mention.covered && pass.combinations(&mention.decisions).is_none() {
                 self.claimed = true;
                 self.add_each(pass, &mention.decisions);
+            } else if mention.decisions.iter().all(|d| mention.reached_by.contains(d)) {
+                // What leads to the place is all that is looked at there.
             } else if mention.decisions.iter().any(|d| mention.reached_by.contains(d)) {
                 // Some values may lead to the place only beside others of what leads there too.
                 let both: BTreeSet<u32> = mention.decisions.iter().chain(&mention.reached_by).copied().collect();
@@ -212,7 +215,9 @@ impl Cover {
                 self.add(pass, &mention.decisions, mention);
             }
             // Whether the place is reached is tried for itself.
-            self.add(pass, &mention.reached_by, &NOWHERE);
+            if reached.insert(&mention.reached_by) {
+                self.add(pass, &mention.reached_by, &NOWHERE);
+            }
         }
         if !pass.is_feasible() {
             return;

@@ -128,6 +128,12 @@ impl<'p> Cx<'p> {
         let now = w.taints.union(now, gathered);
         if selected != Taint::NONE {
             select_shapes(&mut value, selected, &mut w.taints);
+            // Which list it is has a say in each of its members.
+            if let Value::List(l) = &value
+                && let Some((_, length, _)) = w.lists.get_mut(&l.as_ptr())
+            {
+                *length = w.taints.union(*length, selected);
+            }
         }
         let taint = match &value {
             Value::Tensor(TensorVal { axes: Some(axes), .. }) => w.taints.of_shape(axes),
