@@ -1,14 +1,15 @@
 //! One candidate as a recipe: what was left open is written out.
 //!
-//! A `choose` that has one value in this candidate becomes that value, one with arms the arm that is taken. Where captures and loops
-//! give a `choose` several values, it keeps its place and gets a table as its default, decision → value; such a recipe has no open
+//! A `choose` that has one value in this candidate becomes that value, one with arms the arm that is taken; but where `new` tensors have the
+//! arm in their names, the `choose` stays with that arm for its default, since what random ones start as goes by their names. Where captures and loops
+//! give a `choose` several values, it keeps its place too and gets a table as its default, decision → value; such a recipe has no open
 //! decision either. `search` goes; what it searched is saved. That of a network stays: `run` makes the one candidate that is left.
 
 use crate::sites::{Site, sites};
 use crate::{Analysis, Request};
 use merge_base::Span;
 use merge_runtime::Error;
-use merge_sema::hir::{Choose, Domain as Written, Expr, ExprKind, Item};
+use merge_sema::hir::{Choose, Domain as Members, Expr, ExprKind, Item};
 use merge_sema::space::{Answer, Decision, Domain};
 use std::fmt::Write;
 
@@ -30,7 +31,8 @@ pub fn freeze(request: &Request) -> Result<Result<String, Analysis>, Error> {
         ))
         .with_help("give it to the function as an argument, with the `choose` in the recipe"));
     }
-    let mut freezer = Freezer { analysis: &analysis, sites: &all };
+    let parameters = analysis.elaborated.graph.parameters.iter().map(|p| without_keys(&p.name)).collect();
+    let mut freezer = Freezer { analysis: &analysis, sites: &all, parameters };
     let text = &analysis.sources.get(analysis.entry).text;
     let whole = Span { file: analysis.entry, start: 0, end: text.len() as u32 };
     Ok(Ok(freezer.render(whole)))
@@ -39,6 +41,18 @@ pub fn freeze(request: &Request) -> Result<Result<String, Analysis>, Error> {
 struct Freezer<'a> {
     analysis: &'a Analysis,
     sites: &'a [Site<'a>],
+    /// The names of `new` tensors, without their keys.
+    parameters: Vec<String>,
+}
+
+/// What a site becomes.
+enum Written {
+    /// Its one value.
+    Value,
+    /// The arm that all its decisions take, as a default.
+    Arm(usize),
+    /// A table of its decisions, as a default.
+    Table,
 }
 
 impl<'a> Freezer<'a> {
@@ -46,24 +60,35 @@ impl<'a> Freezer<'a> {
         self.analysis.elaborated.decisions.iter().filter(|d| d.span == c.span).collect()
     }
 
-    /// Whether all decisions of a site agree, and all those inside an arm that takes its place.
-    fn is_one(&self, c: &Choose) -> bool {
+    /// What a site becomes: its value where all its decisions agree, and all those inside an arm that takes its place.
+    fn written(&self, c: &Choose) -> Written {
         let all = self.decisions(c);
-        let Some((first, rest)) = all.split_first() else { return false };
+        let Some((first, rest)) = all.split_first() else { return Written::Table };
         if !rest.iter().all(|d| d.answer == first.answer && d.domain == first.domain) {
-            return false;
+            return Written::Table;
         }
-        match (&c.domain, &first.answer) {
-            (Written::Arms(arms), Answer::Member(i)) => {
-                let arm = arms[*i].2.span;
-                // Without the arm around them, decisions inside would have other names.
-                self.sites
-                    .iter()
-                    .map(|s| s.choose)
-                    .filter(|c| inside(c.span, arm))
-                    .all(|c| self.decisions(c).is_empty() || self.is_one(c))
-            }
-            _ => true,
+        let (Members::Arms(arms), Answer::Member(i)) = (&c.domain, &first.answer) else { return Written::Value };
+        let arm = arms[*i].2.span;
+        // Without the arm around them, decisions and parameters inside would have other names.
+        let mut inner = self.sites.iter().map(|s| s.choose).filter(|c| inside(c.span, arm));
+        let is_value = |c: &Choose| self.decisions(c).is_empty() || matches!(self.written(c), Written::Value);
+        match all.iter().any(|d| self.names_parameters(d, &arms[*i].0)) || !inner.all(is_value) {
+            true => Written::Arm(*i),
+            false => Written::Value,
+        }
+    }
+
+    /// Whether `new` tensors have an arm of this decision in their names.
+    fn names_parameters(&self, d: &Decision, arm: &str) -> bool {
+        let start = format!("{}.{arm}.", without_keys(&d.id));
+        self.parameters.iter().any(|p| p.starts_with(&start))
+    }
+
+    /// The name of an arm, which its default may be.
+    fn arm_name(&self, c: &Choose, arm: usize) -> String {
+        match &c.domain {
+            Members::Arms(arms) => arms[arm].0.clone(),
+            Members::In(_) => String::new(),
         }
     }
 
@@ -77,13 +102,12 @@ impl<'a> Freezer<'a> {
             if edits.iter().any(|(done, _)| inside(c.span, *done)) || self.decisions(c).is_empty() {
                 continue;
             }
-            // A table is put into the text of what may have other decisions inside.
-            if self.is_one(c) {
-                edits.push((c.span, self.value(site)));
-            } else {
-                let (place, table) = self.table(c);
-                edits.push((place, table));
-            }
+            // A default is put into the text of what may have other decisions inside.
+            edits.push(match self.written(c) {
+                Written::Value => (c.span, self.value(site)),
+                Written::Arm(arm) => self.default(c, self.arm_name(c, arm)),
+                Written::Table => self.default(c, self.table(c)),
+            });
         }
         for item in &self.analysis.hir.items {
             if let Item::Search(search) = item
@@ -117,12 +141,12 @@ impl<'a> Freezer<'a> {
         let c = site.choose;
         let decision = self.decisions(c)[0].clone();
         let value = match (&c.domain, &decision.answer) {
-            (Written::Arms(arms), Answer::Member(i)) => {
+            (Members::Arms(arms), Answer::Member(i)) => {
                 let arm = &arms[*i].2;
                 let text = self.render(arm.span);
                 if matches!(arm.kind, ExprKind::Block(_)) { text } else { format!("({text})") }
             }
-            (Written::In(domain), answer) => self.member(domain, &decision.domain, answer),
+            (Members::In(domain), answer) => self.member(domain, &decision.domain, answer),
             _ => String::new(),
         };
         if site.is_statement { format!("let {} = {value}", c.name) } else { value }
@@ -156,24 +180,46 @@ impl<'a> Freezer<'a> {
         }
     }
 
-    /// Where a table goes, and its text.
-    fn table(&mut self, c: &'a Choose) -> (Span, String) {
-        let mut text = String::from("{\n");
-        for d in self.decisions(c) {
-            let _ = writeln!(text, "    {:?}: {}", d.id, plain(&d.domain, &d.answer));
-        }
-        text.push('}');
+    /// Where a default goes, and its text there.
+    fn default(&self, c: &Choose, text: String) -> (Span, String) {
         match &c.default {
             Some(default) => (default.span, text),
             None => (Span { start: c.span.end, ..c.span }, format!(" = {text}")),
         }
     }
+
+    /// The decisions of a site with their values.
+    fn table(&self, c: &'a Choose) -> String {
+        let mut text = String::from("{\n");
+        for d in self.decisions(c) {
+            let _ = writeln!(text, "    {:?}: {}", d.id, plain(d));
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// A path without what stands in brackets: `petl.where[0, q].lora.a` is `petl.where.lora.a`.
+fn without_keys(path: &str) -> String {
+    let mut depth = 0usize;
+    let mut kept = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            c if depth == 0 => kept.push(c),
+            _ => {}
+        }
+    }
+    kept
 }
 
 /// An answer by its label, as the table of a default has it.
-fn plain(domain: &Domain, answer: &Answer) -> String {
+fn plain(Decision { domain, answer, structural, .. }: &Decision) -> String {
     let label = |labels: &[String], i: usize| format!("{:?}", labels.get(i).cloned().unwrap_or_default());
     match (domain, answer) {
+        // One of several numbers that is an argument of the kernels.
+        (Domain::Members { labels, .. }, Answer::Member(i)) if !structural => labels.get(*i).cloned().unwrap_or_default(),
         (Domain::Members { labels, .. }, Answer::Member(i)) => label(labels, *i),
         (Domain::Order { labels }, Answer::Order(p)) | (Domain::Subset { labels, .. }, Answer::Subset(p)) => {
             format!("[{}]", p.iter().map(|i| label(labels, *i)).collect::<Vec<_>>().join(", "))
