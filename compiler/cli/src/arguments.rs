@@ -26,6 +26,9 @@ pub enum Command {
     /// Compile a recipe in memory and run it
     Run {
         file: PathBuf,
+        /// Make the candidate of this search, in place of what the recipe saves
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
@@ -34,6 +37,9 @@ pub enum Command {
     /// Make a native executable of a recipe, which takes the flags of `run`
     Build {
         file: PathBuf,
+        /// Make the candidate of this search, in place of what the recipe saves
+        #[arg(long)]
+        name: Option<String>,
         /// The executable to write
         #[arg(short, long, value_name = "EXE")]
         output: PathBuf,
@@ -46,6 +52,9 @@ pub enum Command {
     /// Show what would run: tensors per rule, kernels, bytes, peak memory
     Plan {
         file: PathBuf,
+        /// Make the candidate of this search, in place of what the recipe saves
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
@@ -72,6 +81,9 @@ pub enum Command {
         /// Print the tree of decisions as a picture
         #[arg(long)]
         svg: bool,
+        /// Text for people, or one JSON object for programs
+        #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with_all = ["sample", "unrank", "contains", "svg"])]
+        format: Format,
         #[command(flatten)]
         inputs: Inputs,
     },

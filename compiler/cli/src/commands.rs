@@ -19,16 +19,18 @@ const WORLD_WRONG: u8 = 3;
 pub fn perform(command: Command) -> u8 {
     let done = match command {
         Command::Check { files, format, inputs } => check(&files, format, &inputs),
-        Command::Run { file, inputs, limits } => run(file, &inputs, &limits),
-        Command::Build { file, output, cpu, inputs } => build(file, &output, cpu.as_deref(), &inputs),
-        Command::Plan { file, inputs, limits } => plan(file, &inputs, &limits),
-        Command::Space { file, sample, seed, uniform, unrank, contains, svg, inputs } => {
+        Command::Run { file, name, inputs, limits } => run(named(file, name, &inputs, Undecided::Refused), &limits),
+        Command::Build { file, name, output, cpu, inputs } => {
+            build(named(file, name, &inputs, Undecided::Refused), &output, cpu.as_deref())
+        }
+        Command::Plan { file, name, inputs, limits } => plan(named(file, name, &inputs, Undecided::First), &limits),
+        Command::Space { file, sample, seed, uniform, unrank, contains, svg, format, inputs } => {
             let show = match (sample, unrank, contains, svg) {
                 (Some(count), ..) => Show::Sample { count, seed, uniform },
                 (_, Some(number), ..) => Show::Unrank(number),
                 (_, _, Some(file), _) => Show::Contains(file),
                 (_, _, _, true) => Show::Svg,
-                _ => Show::Tree,
+                _ => Show::Tree(format),
             };
             space::space(request(file, &inputs, Undecided::First), &show)
         }
@@ -51,15 +53,21 @@ fn analyse(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Analy
 
 fn request(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Request, Error> {
     let models = inputs.models.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
+    merge_driver::refuse_two_answers(&inputs.set)?;
     // The last answer to a decision counts.
     let mut set = inputs.with.as_deref().map_or(Ok(Vec::new()), merge_driver::read_choices)?;
     set.extend(inputs.set.iter().cloned());
-    Ok(Request { file, set, models, undecided, space: None, from: inputs.from.clone() })
+    Ok(Request { file, set, models, undecided, from: inputs.from.clone(), ..Request::default() })
+}
+
+/// [`request`] for the candidate of a search.
+fn named(file: PathBuf, name: Option<String>, inputs: &Inputs, undecided: Undecided) -> Result<Request, Error> {
+    Ok(Request { search: name, ..request(file, inputs, undecided)? })
 }
 
 /// The analysis where the recipe has no errors, else the exit code; what it says is printed either way.
-fn sound(file: PathBuf, inputs: &Inputs, undecided: Undecided) -> Result<Result<Analysis, u8>, Error> {
-    let analysis = analyse(file, inputs, undecided)?;
+fn sound(request: Result<Request, Error>) -> Result<Result<Analysis, u8>, Error> {
+    let analysis = merge_driver::analyse(&request?)?;
     render::human(&analysis.diagnostics, &analysis.sources);
     Ok(match exit_code(&analysis) {
         FINE => Ok(analysis),
@@ -99,13 +107,13 @@ fn check(files: &[PathBuf], format: Format, inputs: &Inputs) -> Result<u8, Error
     Ok(code)
 }
 
-fn run(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs, Undecided::Refused)? {
+fn run(request: Result<Request, Error>, limits: &Limits) -> Result<u8, Error> {
+    let analysis = match sound(request)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
     if analysis.elaborated.graph.outputs.is_empty() {
-        return Err(Error::usage("the recipe saves nothing").with_help("add `save NAME to \"folder\"`"));
+        return Err(merge_driver::saves_nothing(&analysis));
     }
     merge_runtime::interrupt::listen();
     let progress = merge_runtime::progress::for_terminal();
@@ -132,8 +140,8 @@ fn print_summary(summary: &Summary) {
     println!("{}", summary.text());
 }
 
-fn build(file: PathBuf, to: &Path, cpu: Option<&str>, inputs: &Inputs) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs, Undecided::Refused)? {
+fn build(request: Result<Request, Error>, to: &Path, cpu: Option<&str>) -> Result<u8, Error> {
+    let analysis = match sound(request)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
@@ -152,8 +160,8 @@ fn is_no_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 == 0)
 }
 
-fn plan(file: PathBuf, inputs: &Inputs, limits: &Limits) -> Result<u8, Error> {
-    let analysis = match sound(file, inputs, Undecided::First)? {
+fn plan(request: Result<Request, Error>, limits: &Limits) -> Result<u8, Error> {
+    let analysis = match sound(request)? {
         Ok(analysis) => analysis,
         Err(code) => return Ok(code),
     };
@@ -196,7 +204,7 @@ fn emit(ir: Ir, file: PathBuf, inputs: &Inputs) -> Result<u8, Error> {
 fn test(files: &[PathBuf]) -> Result<u8, Error> {
     let (mut passed, mut failed) = (0, 0);
     for file in files {
-        let analysis = match sound(file.clone(), &Inputs::default(), Undecided::First)? {
+        let analysis = match sound(request(file.clone(), &Inputs::default(), Undecided::First))? {
             Ok(analysis) => analysis,
             Err(code) => return Ok(code),
         };

@@ -1,5 +1,6 @@
 //! `mergec space` and `mergec freeze`.
 
+use crate::arguments::Format;
 use crate::commands::{FINE, RECIPE_WRONG, exit_code};
 use crate::render;
 use merge_driver::{Request, space::Checks};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 
 /// What to print of a space.
 pub enum Show {
-    Tree,
+    Tree(Format),
     Sample { count: u32, seed: u64, uniform: bool },
     Unrank(String),
     Contains(PathBuf),
@@ -27,9 +28,12 @@ pub fn space(request: Result<Request, Error>, show: &Show) -> Result<u8, Error> 
     render::human(&open.diagnostics, open.sources());
     render::notes(&open.notes);
     match show {
-        Show::Tree => {
+        Show::Tree(format) => {
             open.price();
-            print!("{}", open.describe());
+            match format {
+                Format::Human => print!("{}", open.describe()),
+                Format::Json => println!("{}", open.to_json()),
+            }
         }
         Show::Svg => print!("{}", open.svg()),
         Show::Sample { count, seed, uniform } => {

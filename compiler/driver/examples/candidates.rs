@@ -38,7 +38,7 @@ fn measure() {
             .iter()
             .map(|candidate| {
                 let begun = cpu();
-                let parameters = open.elaborate(candidate).unwrap_or_else(|why| panic!("{file}: {why}"));
+                let parameters = open.elaborate(candidate).unwrap_or_else(|why| panic!("{file}: {why}")).parameters;
                 (cpu() - begun, candidate.entries().len(), parameters.unwrap_or_default())
             })
             .collect();

@@ -26,6 +26,8 @@ pub struct Request {
     pub undecided: Undecided,
     /// The hash of the space whose candidates are made, for what is written beside them.
     pub space: Option<String>,
+    /// The search whose candidate is made, in place of what the recipe saves.
+    pub search: Option<String>,
     /// A checkpoint that parameters start from where name and shape agree, counted from the working folder.
     pub from: Option<PathBuf>,
 }
@@ -125,7 +127,10 @@ impl Front {
             space: request.space.clone(),
             from,
         };
-        front.search_alone();
+        match &request.search {
+            Some(name) => front.search_named(name)?,
+            None => front.search_alone(),
+        }
         Ok(front)
     }
 
@@ -159,6 +164,20 @@ impl Front {
     /// Saves the model of this search, in place of what the recipe saves.
     pub fn search(&mut self, name: &str) {
         self.answers.search = Some(name.to_owned());
+    }
+
+    /// [`Front::search`] of a name that somebody gave.
+    fn search_named(&mut self, name: &str) -> Result<(), Error> {
+        let names = searches(&self.hir);
+        if !names.contains(&name) {
+            let error = Error::usage(format!("the recipe has no search `{name}`"));
+            return Err(match names.is_empty() {
+                true => error.with_help("it has no search at all; `--name` says which of several is meant"),
+                false => error.with_help(format!("it has `{}`", names.join("` and `"))),
+            });
+        }
+        self.search(name);
+        Ok(())
     }
 
     /// [`Front::elaborate`] that watches what depends on decisions.
@@ -266,6 +285,11 @@ pub(crate) fn look(mut front: Front) -> Result<(Front, Seen), Error> {
         compiled = (!diagnostics.iter().any(Diagnostic::is_error)).then_some(planned);
     }
     Ok((front, Seen { elaborated, compiled, diagnostics, notes: Vec::new() }))
+}
+
+/// The names of the searches of a recipe.
+pub(crate) fn searches(hir: &hir::Program) -> Vec<&str> {
+    hir.items.iter().filter_map(|i| if let hir::Item::Search(s) = i { Some(s.name.as_str()) } else { None }).collect()
 }
 
 /// Whether all that is wrong is that a `requires` does not hold.

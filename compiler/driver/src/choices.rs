@@ -1,6 +1,7 @@
 //! Files of answers: one JSON object, decision → value.
 
 use merge_runtime::Error;
+use merge_sema::space::normalised;
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -30,6 +31,20 @@ pub fn parse_choices(text: &str) -> Result<Vec<(String, String)>, String> {
             None => Err(format!("the value of `{id}` is neither a number, a string, a truth value nor a list of these")),
         })
         .collect()
+}
+
+/// That no decision is answered twice by `--set`: one of the two would be passed over.
+///
+/// # Errors
+/// Of the usage: which is.
+pub fn refuse_two_answers(set: &[(String, String)]) -> Result<(), Error> {
+    for (i, (id, second)) in set.iter().enumerate() {
+        if let Some((_, first)) = set[..i].iter().find(|(other, _)| normalised(other) == normalised(id)) {
+            return Err(Error::usage(format!("`--set` answers `{id}` twice: `{first}` and `{second}`"))
+                .with_help("leave one of them out; an answer of `--set` goes before that of a file behind `--with`"));
+        }
+    }
+    Ok(())
 }
 
 fn text_of(value: &Json) -> Option<String> {

@@ -23,6 +23,18 @@ pub fn run(analysis: &Analysis, options: &Options, progress: &dyn Progress) -> R
     merge_runtime::run(&compiled.plan, &kernels, options, progress)
 }
 
+/// That a recipe has nothing to run, with what to do about it.
+pub fn saves_nothing(analysis: &Analysis) -> Error {
+    let error = Error::usage("the recipe saves nothing");
+    match crate::analyse::searches(&analysis.hir).as_slice() {
+        [] => error.with_help("add `save NAME to \"folder\"`"),
+        names => {
+            let flags: Vec<String> = names.iter().map(|n| format!("`--name {n}`")).collect();
+            error.with_help(format!("say whose candidate is meant: {}", flags.join(" or ")))
+        }
+    }
+}
+
 pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
     Error::internal(error.to_string())
 }

@@ -24,10 +24,10 @@ mod transfer;
 
 pub use analyse::{Analysis, Request, analyse, analyse_all};
 pub use build::build;
-pub use choices::{parse_choices, read_choices};
+pub use choices::{parse_choices, read_choices, refuse_two_answers};
 pub use describe::describe_plan;
 pub use embedded::{error_page, error_pages, library};
-pub use execute::run;
+pub use execute::{run, saves_nothing};
 pub use freeze::freeze;
 pub use stages::{Stage, emit};
 pub use tests_in_recipes::{TestResult, run_tests};

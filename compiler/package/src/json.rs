@@ -52,6 +52,7 @@ pub(crate) fn file(package: &Package<'_>) -> OutFile {
     );
     out.list("parameters", package.parameters.iter().map(|p| parameter(package, *p)));
     out.text("  \"nodes\": [");
+    let scopes = package.graph.scope_names();
     let nodes = package.graph.nodes().filter(|(id, _)| needed.get(id.0 as usize).is_some_and(|n| *n) || unread.contains(id));
     let mut ordered: Vec<_> = nodes.collect();
     ordered.sort_by_key(|(id, _)| number(*id));
@@ -65,6 +66,7 @@ pub(crate) fn file(package: &Package<'_>) -> OutFile {
         entry.insert("inputs".into(), operands.into());
         entry.insert("shape".into(), json!(&node.shape[..]));
         entry.insert("place".into(), (package.about.place)(node.span).into());
+        entry.insert("scope".into(), scopes[id.0 as usize].into());
         entry.insert("attributes".into(), attributes.into());
         let line = Value::Object(entry).to_string();
         match node.op {
@@ -110,17 +112,49 @@ pub(crate) fn parameter(package: &Package<'_>, id: ParameterId) -> Value {
 /// The choices that shaped the graph and the values of settings, by name.
 pub(crate) fn choices(package: &Package<'_>, out: &mut Pieces) {
     out.text("  \"choices\": {");
-    let structural = package.graph.structural.iter().map(|(name, value)| (name, Ok(value)));
-    let settings = package.graph.settings.iter().enumerate().map(|(i, s)| (&s.name, Err(SettingId(i as u32))));
-    for (i, (name, value)) in structural.chain(settings).enumerate() {
+    let structural = package.graph.structural.iter().map(|(name, value)| (name.as_str(), Choice::Settled(value)));
+    for (i, (name, value)) in structural.chain(of_settings(package)).enumerate() {
         out.text(if i == 0 { "\n    " } else { ",\n    " });
-        out.text(&format!("{}: ", Value::from(name.as_str())));
+        out.text(&format!("{}: ", Value::from(name)));
         match value {
-            Ok(text) => out.text(&word(text).to_string()),
-            Err(setting) => out.setting(setting),
+            Choice::Settled(text) => out.text(&word(text).to_string()),
+            Choice::Number(setting) => out.setting(setting),
+            Choice::Simplex(parts) => {
+                out.text("[");
+                for part in &parts {
+                    out.setting(*part);
+                    out.text(", ");
+                }
+                out.rest(parts);
+                out.text("]");
+            }
         }
     }
     out.text("\n  },\n");
+}
+
+/// What a decision was answered with.
+enum Choice<'a> {
+    Settled(&'a str),
+    Number(SettingId),
+    /// All parts but the last, which they leave.
+    Simplex(Vec<SettingId>),
+}
+
+/// Settings by their decisions. Those of a simplex are called `w.0`, `w.1` .., one behind the other, and no name has a number for its last word
+/// otherwise.
+fn of_settings<'a>(package: &Package<'a>) -> Vec<(&'a str, Choice<'a>)> {
+    let mut found: Vec<(&'a str, Choice<'a>)> = Vec::new();
+    for (i, setting) in package.graph.settings.iter().enumerate() {
+        let id = SettingId(i as u32);
+        let part = setting.name.rsplit_once('.').filter(|(_, last)| last.bytes().all(|b| b.is_ascii_digit()));
+        match (part, found.last_mut()) {
+            (Some((name, _)), Some((known, Choice::Simplex(parts)))) if *known == name => parts.push(id),
+            (Some((name, _)), _) => found.push((name, Choice::Simplex(vec![id]))),
+            (None, _) => found.push((&setting.name, Choice::Number(id))),
+        }
+    }
+    found
 }
 
 /// A choice as JSON: numbers, truth values and lists of them as such, all else as text.

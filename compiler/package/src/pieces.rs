@@ -21,6 +21,12 @@ impl Pieces {
         self.done.push(FilePiece::Setting(id));
     }
 
+    /// What settings leave of 1.
+    pub fn rest(&mut self, parts: Vec<SettingId>) {
+        self.cut();
+        self.done.push(FilePiece::Rest(parts));
+    }
+
     /// All of it.
     pub fn finish(mut self) -> Vec<FilePiece> {
         self.cut();

@@ -479,6 +479,8 @@ pub enum FilePiece {
     Bytes(Vec<u8>),
     /// The value of a setting as text, such as `0.5`: the shortest that reads back as the same f64.
     Setting(SettingId),
+    /// What some settings leave of 1, as text: the last part of a simplex, of which the others are settings.
+    Rest(Vec<SettingId>),
     /// The value of a setting as the four bytes of an f32, the lowest first.
     SettingBytes(SettingId),
     /// Where the data of a tensor of the output begin in its file, in bytes: [`FilePiece::OFFSET_DIGITS`] decimal digits with
@@ -509,6 +511,10 @@ impl OutFile {
             match piece {
                 FilePiece::Bytes(bytes) => all.extend_from_slice(bytes),
                 FilePiece::Setting(id) => all.extend_from_slice(format!("{:?}", settings[id.0 as usize]).as_bytes()),
+                FilePiece::Rest(parts) => {
+                    let rest = parts.iter().fold(1.0, |rest, id| rest - settings[id.0 as usize]);
+                    all.extend_from_slice(format!("{:?}", f64::max(rest, 0.0)).as_bytes());
+                }
                 FilePiece::SettingBytes(id) => all.extend_from_slice(&(settings[id.0 as usize] as f32).to_le_bytes()),
                 FilePiece::Offset { tensor } => {
                     let digits = format!("{:0width$}", offsets[*tensor as usize], width = FilePiece::OFFSET_DIGITS);

@@ -153,7 +153,7 @@ pub fn prepare(request: &Request, open: OpenRecipe, flags: &Flags) -> Result<Pre
     let folder = directory.join(format!("{name}.trials"));
     let request = Request { space: Some(open.space.hash().to_owned()), ..request.clone() };
     let transfer = setting("transfer") == Some(&Plain::Bool(true));
-    if transfer && open.parameters.is_none() {
+    if transfer && open.costs.is_none_or(|costs| !costs.trains) {
         return Err(Error::usage(format!("`transfer` starts from what trials trained, and `{name}` has nothing to be trained"))
             .with_help("remove `transfer: true`, or search a network or an adapter with `new` tensors"));
     }

@@ -143,7 +143,9 @@ pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
     loop {
         for pass in passes.all().into_iter().skip(seen) {
             seen += 1;
-            cover.look(&pass);
+            let tried = pass.tried();
+            let mentions = pass.exploration.mentions.iter().zip(tried).filter(|(_, tried)| *tried).map(|(m, _)| m.clone());
+            cover.look(&pass, &mentions.collect::<Vec<_>>());
             completion.look(&pass);
         }
         if cover.sets.iter().all(|s| s.open.is_empty()) {
@@ -170,7 +172,39 @@ pub(super) fn cover(passes: &mut Passes, space: &Space) -> Vec<String> {
     cover.large
 }
 
+/// Elaborates candidates until every combination of the decisions was tried that `wanted` finds in one of them. False where that takes more
+/// than `most`.
+pub(super) fn cover_of(passes: &mut Passes, space: &Space, most: usize, wanted: &mut dyn FnMut(&Pass) -> Vec<Mention>) -> bool {
+    let mut cover = Cover::default();
+    cover.fill(passes, &mut Completion::new(space), most, wanted) && cover.large.is_empty()
+}
+
 impl Cover {
+    /// Elaborates candidates until no combination is open. False where that takes more than `most`.
+    fn fill(
+        &mut self,
+        passes: &mut Passes,
+        completion: &mut Completion,
+        most: usize,
+        wanted: &mut dyn FnMut(&Pass) -> Vec<Mention>,
+    ) -> bool {
+        let mut seen = 0;
+        loop {
+            for pass in passes.all().into_iter().skip(seen) {
+                seen += 1;
+                self.look(&pass, &wanted(&pass));
+                completion.look(&pass);
+            }
+            if self.sets.iter().all(|s| s.open.is_empty()) {
+                return true;
+            }
+            if seen >= most {
+                return false;
+            }
+            passes.get(&self.candidate(completion));
+        }
+    }
+
     /// One combination of each set, where they do not contradict each other; the largest sets first.
     fn candidate(&mut self, completion: &Completion) -> Answered {
         let mut order: Vec<usize> = (0..self.sets.len()).filter(|i| !self.sets[*i].open.is_empty()).collect();
@@ -198,10 +232,9 @@ impl Cover {
     }
 
     /// Notes the sets of a candidate, and which combinations it has at the places that it reaches.
-    fn look(&mut self, pass: &Rc<Pass>) {
-        let tried = pass.tried();
+    fn look(&mut self, pass: &Rc<Pass>, mentions: &[Mention]) {
         let mut reached: HashSet<&[u32]> = HashSet::new();
-        for (mention, _) in pass.exploration.mentions.iter().zip(tried).filter(|(_, tried)| *tried) {
+        for mention in mentions {
             if mention.covered && pass.combinations(&mention.decisions).is_none() {
                 self.claimed = true;
                 self.add_each(pass, &mention.decisions);
@@ -224,7 +257,7 @@ impl Cover {
         }
         let answers: HashMap<&str, Answer> =
             (0u32..).zip(&pass.decisions).map(|(i, d)| (d.id.as_str(), pass.answer(i))).collect();
-        let places: BTreeSet<u64> = pass.exploration.mentions.iter().map(|m| m.place).chain([NOWHERE.place]).collect();
+        let places: BTreeSet<u64> = pass.exploration.places.iter().copied().chain([NOWHERE.place]).collect();
         for index in places.iter().filter_map(|p| self.at.get(p)).flatten() {
             let set = &mut self.sets[*index];
             for number in set.numbers(&answers).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! A space for people: the tree as text and as a picture, and the number of candidates.
+//! A space for people: the tree as text, and the number of candidates.
 
 use super::{OpenRecipe, convert};
 use merge_search::{Assignment, Domain as Searched, Rng, Then, Tree, TreeId};
@@ -36,12 +36,22 @@ impl OpenRecipe {
             if decisions == 1 { "" } else { "s" },
             self.size_text()
         );
-        if let Some((low, high)) = self.parameters {
-            let among = match self.priced {
-                true => String::new(),
-                false => format!(" among the {} candidates that were looked at", self.passes),
+        text += &self.costs_text();
+        text
+    }
+
+    /// A line for each cost that candidates have, after one that says of which candidates, where those are not all.
+    fn costs_text(&self) -> String {
+        let mut text = String::new();
+        let Some(costs) = &self.costs else { return text };
+        if let Some(count) = costs.looked_at {
+            let _ = writeln!(text, "{count} candidates were looked at for what follows; others may cost less or more");
+        }
+        for (name, low, high) in costs.each() {
+            let _ = match low == high {
+                true => writeln!(text, "{name:<9}  {low}"),
+                false => writeln!(text, "{name:<9}  {low} to {high}"),
             };
-            let _ = writeln!(text, "{low} to {high} parameters{among}");
         }
         text
     }
@@ -99,38 +109,6 @@ impl OpenRecipe {
         }
     }
 
-    /// The tree as a picture: one box a line, indented by what it depends on.
-    pub fn svg(&self) -> String {
-        let (_, root) = self.space.trees();
-        let mut lines = Vec::new();
-        self.lines(root, 0, &mut lines, &mut BTreeSet::new());
-        lines.truncate(MOST_LINES);
-        let widest = lines.iter().map(|l| l.depth * 24 + l.text.chars().count() * 8 + 32).max().unwrap_or(0);
-        let height = lines.len() * 26 + 40;
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{widest}\" height=\"{height}\" font-family=\"monospace\" font-size=\"13\">\n"
-        );
-        for (i, line) in lines.iter().enumerate() {
-            let (x, y) = (line.depth * 24 + 8, i * 26 + 8);
-            let is_value = line.text.ends_with(':') || line.text.ends_with("(as above)");
-            // To the line this one hangs on.
-            if let Some(above) = lines[..i].iter().rposition(|l| l.depth < line.depth) {
-                let (from, to) = (above * 26 + 28, y + 10);
-                let _ = writeln!(out, "<path d=\"M{} {from}V{to}H{x}\" fill=\"none\" stroke=\"#999\"/>", x - 14);
-            }
-            let width = line.text.chars().count() * 8 + 12;
-            let (fill, radius) = if is_value { ("#fff", 2) } else { ("#eef3fb", 8) };
-            let text = line.text.replace('&', "&amp;").replace('<', "&lt;");
-            let _ = writeln!(
-                out,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"20\" rx=\"{radius}\" fill=\"{fill}\" stroke=\"#666\"/>"
-            );
-            let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{text}</text>", x + 6, y + 14);
-        }
-        let _ = writeln!(out, "<text x=\"8\" y=\"{}\">{} candidates</text>\n</svg>", height - 12, self.size_text());
-        out
-    }
-
     /// A candidate as the text of a file of choices.
     pub fn choices_text(&self, candidate: &Assignment) -> String {
         convert::print(&self.to_choices(candidate))
@@ -159,7 +137,7 @@ impl OpenRecipe {
     }
 }
 
-fn value_text(open: &OpenRecipe, name: &str, domain: &Searched, value: &merge_search::Value) -> String {
+pub(super) fn value_text(open: &OpenRecipe, name: &str, domain: &Searched, value: &merge_search::Value) -> String {
     match (value, open.domains.get(name)) {
         (merge_search::Value::Order(_) | merge_search::Value::Subset(_), Some(own)) => own.text(&convert::answer(value)),
         _ => match domain.to_json(value) {

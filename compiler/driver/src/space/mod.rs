@@ -12,7 +12,8 @@
 //! | `start` | a first candidate that all conditions allow |
 //! | `complete` | candidates that the conditions allow, with some answers given |
 //! | `conflict` | why a space is empty |
-//! | `describe` | the tree for people, candidates drawn and numbered |
+//! | `price` | what candidates cost, at least and at most |
+//! | `describe`, `json`, `picture` | the tree as text, for programs, as a picture; candidates drawn and numbered |
 //! | `convert` | domains and answers between the language and the search |
 //!
 //! A decision's existence, its domain and its key depend on a known few others (`merge_sema::space::Exploration`). So it is enough
@@ -31,9 +32,12 @@ mod complete;
 mod conflict;
 mod convert;
 mod describe;
+mod json;
 #[cfg(test)]
 mod networks_tests;
 mod passes;
+mod picture;
+mod price;
 mod reach;
 mod reals;
 mod start;
@@ -48,6 +52,7 @@ use merge_base::Diagnostic;
 use merge_runtime::Error;
 use merge_search::Assignment;
 use merge_sema::space::{Answer, Domain};
+pub use price::CostRange;
 pub(crate) use start::{Start, find as start};
 use std::collections::BTreeMap;
 
@@ -71,9 +76,6 @@ pub(crate) fn most_combinations() -> u128 {
 /// More elaborations than this are not spent on one space.
 const MOST_PASSES: usize = 12_000;
 
-/// Of spaces with no more candidates, the range of costs is that of all candidates.
-const MOST_PRICED: u64 = 256;
-
 /// A recipe with what it leaves open.
 pub struct OpenRecipe {
     pub(crate) front: Front,
@@ -88,10 +90,9 @@ pub struct OpenRecipe {
     pub counted: bool,
     /// Elaborations it took.
     pub passes: usize,
-    /// The fewest and the most parameters among the networks that were looked at.
-    pub parameters: Option<(u64, u64)>,
-    /// Whether those are all there are: [`OpenRecipe::price`] was asked.
-    pub priced: bool,
+    /// What candidates cost, as far as the recipe makes something that has a cost: of those that were looked at to find the decisions, until
+    /// [`OpenRecipe::price`] is asked.
+    pub costs: Option<CostRange>,
     /// What is wrong with some candidates.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -154,9 +155,8 @@ pub(crate) fn explore(mut front: Front, checks: Checks) -> Result<Result<OpenRec
     }
     let mut diagnostics = checks::faults(&mut passes);
     diagnostics.extend(too_many);
-    let (domains, parameters, passes) = (passes.domains(), passes.parameters(), passes.count());
-    let priced = false;
-    Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, parameters, priced, diagnostics }))
+    let (domains, costs, passes) = (passes.domains(), passes.costs(), passes.count());
+    Ok(Ok(OpenRecipe { front, space, domains, late: found.late, notes, counted, passes, costs, diagnostics }))
 }
 
 impl OpenRecipe {
@@ -180,29 +180,16 @@ impl OpenRecipe {
         convert::candidate(&self.space, &self.domains, choices)
     }
 
-    /// Makes [`OpenRecipe::parameters`] the range of all candidates, where those are networks and few enough to look at each. Apart from
-    /// opening, since a search has no use for it.
-    pub fn price(&mut self) {
-        if self.parameters.is_none() || *self.space.count() > MOST_PRICED.into() {
-            return;
-        }
-        let candidates: Vec<Assignment> = (0..MOST_PRICED).map_while(|number| self.space.unrank(&number.into())).collect();
-        // What a condition excludes costs nothing.
-        let costs: Vec<u64> = candidates.iter().filter_map(|c| self.elaborate(c).ok().flatten()).collect();
-        self.parameters = costs.iter().min().copied().zip(costs.iter().max().copied());
-        self.priced = true;
-    }
-
-    /// Elaborates a candidate; gives the number of parameters, if it is a network.
+    /// Elaborates a candidate.
     ///
     /// # Errors
     /// A sentence: why it is no candidate.
-    pub fn elaborate(&mut self, candidate: &Assignment) -> Result<Option<u64>, String> {
+    pub fn elaborate(&mut self, candidate: &Assignment) -> Result<merge_sema::Elaborated, String> {
         let answers = self.answers(candidate);
         let elaborated = self.front.elaborate_answered(answers.into_iter(), false);
         match elaborated.diagnostics.iter().find(|d| d.is_error()) {
             Some(d) => Err(d.message.clone()),
-            None => Ok(elaborated.parameters),
+            None => Ok(elaborated),
         }
     }
 

@@ -150,6 +150,34 @@ fn what_is_wrong_with_any_candidate_is_found_by_few() {
     assert!(sound >= 10 && faulty >= 20 && saved >= 5, "{sound} sound, {faulty} faulty, {saved} quicker than one by one");
 }
 
+/// The range that a sum of terms has against that of all candidates, one by one.
+#[test]
+fn the_range_of_costs_is_that_of_all_candidates() {
+    let (mut exact, mut unknown, mut quicker) = (0, 0, 0);
+    for seed in 0..160 {
+        let text = Generator::network(seed);
+        let (folder, front) = read(&text, &format!("costs-{seed}"));
+        let found = explore(front, Checks::Left).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        let Ok(mut open) = found else { panic!("{text}: a space is empty") };
+        let Some(count) = u64::try_from(open.space.count()).ok().filter(|n| (2..=400).contains(n)) else { continue };
+        let all: Vec<Assignment> = (0..count).map(|n| open.space.unrank(&n.into()).unwrap()).collect();
+        if all.iter().any(|c| open.elaborate(c).is_err()) {
+            continue;
+        }
+        let wanted = price::CostRange::of(open.prices(&all)).unwrap();
+        match open.range_of_sum() {
+            Some((range, passes)) => {
+                assert_eq!((price::costs(range.low), price::costs(range.high)), (wanted.low, wanted.high), "seed {seed}\n{text}");
+                exact += 1;
+                quicker += u32::from((passes as u64) * 2 < count);
+            }
+            None => unknown += 1,
+        }
+    }
+    assert!(exact >= 30 && quicker >= 10 && unknown * 10 <= exact, "{exact} exact, {quicker} quicker, {unknown} unknown");
+}
+
 fn faults_of(text: &str, name: &str) -> Vec<String> {
     let text = format!("{LAYERS}{text}\nsearch network {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n");
     let (_folder, front) = read(&text, name);
@@ -170,6 +198,26 @@ fn a_turn_that_is_one_too_many_is_named() {
     let found = faults_of(text, "turns");
     assert!(!found.is_empty() && found.iter().all(|f| f.ends_with("in candidates with `network.n` = 5")), "{found:?}");
     assert!(faults_of(&text.replace("[1, 2, 5]", "[1, 2, 4]"), "turns").is_empty());
+}
+
+#[test]
+fn how_often_an_axis_is_halved_meets_what_it_is_added_to() {
+    let halved = |name: &str| format!("let {name} = fold y = x for i in 0..(choose n_{name} in [1, 2, 3]) {{ halves(y) }}\n");
+    let network = |sum: &str| {
+        format!("fn network(x: tensor[4, 16, 16]) -> tensor {{ {}{}{}{sum} }}", halved("a"), halved("b"), halved("c"))
+    };
+    let found = faults_of(&network("a + b"), "halved");
+    assert!(
+        !found.is_empty() && found.iter().all(|f| f.contains("`network.a.n_a` = ") || f.contains("`network.b.n_b` = ")),
+        "{found:?}"
+    );
+    assert!(
+        faults_of(
+            &network("flatten(mean(mean(a, over: rows), over: cols)) + flatten(mean(mean(c, over: rows), over: cols))"),
+            "halved"
+        )
+        .is_empty()
+    );
 }
 
 #[test]

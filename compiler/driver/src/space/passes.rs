@@ -1,11 +1,12 @@
 //! Candidates elaborated while their decisions are watched; each is elaborated once.
 
 use super::convert;
+use super::price::CostRange;
 use super::reals::{Found, Reals};
 use crate::analyse::Front;
 use merge_base::Diagnostic;
 use merge_sema::Elaborated;
-use merge_sema::space::{Answer, Decision, Domain, Exploration};
+use merge_sema::space::{Answer, Decision, Domain, Exploration, Price};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
 use std::rc::Rc;
@@ -19,8 +20,7 @@ pub(super) struct Pass {
     pub decisions: Vec<Decision>,
     pub exploration: Exploration,
     pub diagnostics: Vec<Diagnostic>,
-    /// Of a network.
-    pub parameters: Option<u64>,
+    pub price: Option<Price>,
     /// By decision: a number that tells its domain from others, and how many values it has, if finitely many.
     domains: Vec<(u64, Option<u128>)>,
     /// The conditions that real decisions settle.
@@ -73,7 +73,7 @@ impl<'f> Passes<'f> {
             decisions: elaborated.decisions,
             exploration: elaborated.exploration.unwrap_or_default(),
             diagnostics: elaborated.diagnostics,
-            parameters: elaborated.parameters,
+            price: elaborated.price,
             reals,
             point,
             met,
@@ -118,11 +118,9 @@ impl<'f> Passes<'f> {
         self.done.clone()
     }
 
-    /// The fewest and the most parameters of the networks that were looked at and that no condition excludes.
-    pub fn parameters(&self) -> Option<(u64, u64)> {
-        let mut all = self.done.iter().filter(|p| p.is_feasible()).filter_map(|p| p.parameters);
-        let first = all.next()?;
-        Some(all.fold((first, first), |(low, high), n| (low.min(n), high.max(n))))
+    /// What the candidates cost that were looked at and that no condition excludes.
+    pub fn costs(&self) -> Option<CostRange> {
+        CostRange::of(self.done.iter().filter(|p| p.is_feasible() && !p.has_errors()).filter_map(|p| p.price))
     }
 
     /// The domain of each decision, as it was first seen; a list that depends on other decisions with the members that it has in any

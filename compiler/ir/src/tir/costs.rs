@@ -39,28 +39,45 @@ pub struct Costs {
     pub flops: u64,
 }
 
+impl Costs {
+    /// Adds what something else costs.
+    pub fn add(&mut self, other: &Costs) {
+        self.params = self.params.saturating_add(other.params);
+        self.trainable = self.trainable.saturating_add(other.trainable);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.flops = self.flops.saturating_add(other.flops);
+    }
+}
+
 /// The costs of everything that `roots` depend on, each node once however many roots share it.
 pub fn costs(graph: &Graph, roots: &[NodeId]) -> Costs {
-    let live = live(graph, roots);
     let mut total = Costs::default();
-    for id in parameters_among(graph, &live) {
-        let p = &graph.parameters[id.0 as usize];
-        let n = entries(&p.shape);
-        total.params = total.params.saturating_add(n);
-        total.bytes = total.bytes.saturating_add(n.saturating_mul(PARAMETER_DTYPE.size()));
-        if p.trainable {
-            total.trainable = total.trainable.saturating_add(n);
-        }
-    }
-    // Nodes that differ in the result alone are one computation.
-    let mut called = FxHashSet::default();
-    for (_, node) in graph.nodes().take(live.len()).filter(|(id, _)| live[id.0 as usize]) {
-        match &node.op {
-            Op::Call { routine, inputs, .. } if !called.insert((routine, inputs)) => {}
-            _ => total.flops = total.flops.saturating_add(flops(graph, node)),
-        }
-    }
+    each_cost(graph, roots, |_, own| total.add(&own));
     total
+}
+
+/// [`costs`] node by node: calls `each` with every node that costs something, and what it costs.
+pub fn each_cost(graph: &Graph, roots: &[NodeId], mut each: impl FnMut(NodeId, Costs)) {
+    let live = live(graph, roots);
+    // Nodes that differ in the result alone are one computation.
+    let (mut called, mut counted) = (FxHashSet::default(), FxHashSet::default());
+    for (id, node) in graph.nodes().take(live.len()).filter(|(id, _)| live[id.0 as usize]) {
+        let own = match &node.op {
+            Op::Call { routine, inputs, .. } if !called.insert((routine, inputs)) => continue,
+            Op::Parameter(p) if !counted.insert(*p) => continue,
+            Op::Parameter(p) => of_parameter(graph, *p),
+            _ => Costs { flops: flops(graph, node), ..Costs::default() },
+        };
+        if own != Costs::default() {
+            each(id, own);
+        }
+    }
+}
+
+fn of_parameter(graph: &Graph, id: ParameterId) -> Costs {
+    let p = &graph.parameters[id.0 as usize];
+    let n = entries(&p.shape);
+    Costs { params: n, trainable: if p.trainable { n } else { 0 }, bytes: n.saturating_mul(PARAMETER_DTYPE.size()), flops: 0 }
 }
 
 /// The parameters that `roots` depend on, in their order in the graph.

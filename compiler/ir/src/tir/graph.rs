@@ -118,6 +118,14 @@ pub struct Node {
     pub span: Span,
 }
 
+/// Nodes that were made inside of something that has a name: a `let`, a call, an arm, a turn of a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub nodes: std::ops::Range<u32>,
+    /// The path with its keys, as parameters inside have it in front of their names: `net.h.dense[0]`.
+    pub name: String,
+}
+
 /// One `save`.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -187,6 +195,8 @@ pub struct Graph {
     pub reweighted: Vec<Reweighted>,
     /// `recipe.merge:3:14` of each [`Op::Call`], for what it has to say when it runs.
     pub places: FxHashMap<NodeId, String>,
+    /// Named parts of networks and adapters, the inner before those around them.
+    pub scopes: Vec<Scope>,
 }
 
 impl Graph {
@@ -202,6 +212,16 @@ impl Graph {
                 id
             }
         }
+    }
+
+    /// By node: the name of the innermost scope that it was made in; empty outside of all.
+    pub fn scope_names(&self) -> Vec<&str> {
+        let mut names: Vec<Option<&str>> = vec![None; self.nodes.len()];
+        for scope in &self.scopes {
+            let nodes = scope.nodes.start as usize..(scope.nodes.end as usize).min(self.nodes.len());
+            names[nodes].iter_mut().filter(|name| name.is_none()).for_each(|name| *name = Some(&scope.name));
+        }
+        names.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Makes room for so many more nodes at once.

@@ -18,8 +18,8 @@ mod parse_text;
 mod text;
 mod verify;
 
-pub use costs::{Costs, PARAMETER_DTYPE, costs, live, needed, parameters};
-pub use graph::{Constraint, Graph, Node, NodeId, Op, OutTensor, Output, Over, SourceId, Trained};
+pub use costs::{Costs, PARAMETER_DTYPE, costs, each_cost, live, needed, parameters};
+pub use graph::{Constraint, Graph, Node, NodeId, Op, OutTensor, Output, Over, Scope, SourceId, Trained};
 pub use layer::{Layer, Network, Parameter, ParameterId, Reweighted};
 pub use text::{line, parse, print};
 pub use verify::verify;

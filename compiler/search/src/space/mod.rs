@@ -9,6 +9,7 @@ pub mod count;
 pub mod domain;
 mod expand;
 mod lists;
+pub mod range;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod walk;

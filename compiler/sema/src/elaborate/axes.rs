@@ -20,7 +20,7 @@
 //! | `x[.., a..b, i]` | that axis of `x`; the ends of the range |
 //! | `new x[a, b]` | what the dim is computed from |
 //! | a function with declared dims | the same; what `..s` is bound to, axis by axis |
-//! | `fold` | that axis of the last state, and the number of turns, unless the axis depends on the same in all states |
+//! | `fold` | that axis of the last state, and the number of turns, unless the axis depends on the same in all states and is as long |
 //! | `if` and arms | if all keep the shape of one variable, that; else also what selects |
 //!
 //! Whatever is not in the table depends on all that it was computed from. Tensors outside of networks have no [`Axes`].
@@ -303,8 +303,35 @@ impl<'p> Cx<'p> {
         (value, taint)
     }
 
-    /// The result of an operator, and what meets in it.
-    pub(super) fn axes_of_operator(&mut self, op: BinaryOp, left: (&Value, Taint), right: (&Value, Taint), result: &mut Value) {
+    /// What a primitive made costs what the shapes say that it was given, and that it has.
+    pub(super) fn bill_call(&mut self, name: &str, given: &[Option<Argument>], result: &Value, made: usize) {
+        let mut all = match result {
+            Value::Tensor(TensorVal { axes: Some(axes), .. }) => self.of_shape(&axes.clone()),
+            _ => Taint::NONE,
+        };
+        for (i, argument) in given.iter().enumerate() {
+            let Some(argument) = argument else { continue };
+            let whole = self.argument_taint(argument.span);
+            let own = match self.axes_or(&argument.value, whole) {
+                Some(axes) => self.of_shape(&axes),
+                // Of `dropout(x, keep)` only `x` has a shape to keep.
+                None if i > 0 && KEEPS_SHAPE.contains(&name) => Taint::NONE,
+                None => whole,
+            };
+            all = self.union(all, own);
+        }
+        self.bill(made, all);
+    }
+
+    /// The result of an operator, of which nodes since `made` are parts, and what meets in it.
+    pub(super) fn axes_of_operator(
+        &mut self,
+        op: BinaryOp,
+        left: (&Value, Taint),
+        right: (&Value, Taint),
+        result: &mut Value,
+        made: usize,
+    ) {
         if !self.watches_axes() {
             return;
         }
@@ -323,6 +350,13 @@ impl<'p> Cx<'p> {
                 (Some(l), Some(r)) => self.meet_in_operator(op, l, r, [left.1, right.1], result),
                 _ => op != BinaryOp::MatMul,
             };
+            let of_sides = self.union(left.1, right.1);
+            let shapes = match &axes {
+                // The axis that a product sums over is none of the result.
+                Some(axes) if op != BinaryOp::MatMul => self.of_shape(axes),
+                _ => of_sides,
+            };
+            self.bill(made, shapes);
             self.set_axes(result, axes);
         }
         if !known {
@@ -374,11 +408,20 @@ impl<'p> Cx<'p> {
             all.push(self.axes_or(state, *whole)?);
         }
         let last = all.last()?.clone();
+        let as_long = |i: usize| {
+            let mut lengths = states.iter().map(|(state, _)| match state {
+                Value::Tensor(t) => self.graph.shape(t.node).get(i).copied(),
+                _ => None,
+            });
+            let first = lengths.next();
+            lengths.all(|length| Some(length) == first)
+        };
+        let as_long: Vec<bool> = (0..last.each.len()).map(as_long).collect();
         let same_rank = all.iter().all(|a| a.rank == last.rank && a.each.len() == last.each.len());
         let rank = if same_rank { last.rank } else { self.union(last.rank, length) };
         let mut each = Vec::with_capacity(last.each.len());
         for (i, own) in last.each.iter().enumerate() {
-            let same = same_rank && all.iter().all(|a| a.each[i] == *own);
+            let same = same_rank && as_long[i] && all.iter().all(|a| a.each[i] == *own);
             each.push(if same { *own } else { self.union(*own, length) });
         }
         Some(Axes { rank, each: each.into() })

@@ -204,6 +204,7 @@ impl<'p> Cx<'p> {
         }
         let args = Args { name, given };
         let watched = self.watches_axes().then(|| args.given.clone());
+        let made = self.graph.len();
         let mut value = match name {
             "checkpoint" | "deltas" | "tensors" => self.open(&args, span),
             "adapter" => self.adapter(&args, span),
@@ -215,6 +216,7 @@ impl<'p> Cx<'p> {
         };
         if let Some(given) = watched {
             self.axes_of_call(name, &given, &mut value);
+            self.bill_call(name, &given, &value, made);
         }
         value
     }
@@ -254,11 +256,13 @@ impl<'p> Cx<'p> {
         let Ok(()) = self.bind_parameters(f, args, Some(&site), span, &mut frame) else { return Value::Poison };
         let caller = self.calls.replace(site);
         self.path.push(&f.name);
+        let made = self.graph.len();
         let (mut value, mut taint) = self.at_place(span, 0, |cx| cx.apart(|cx| cx.body(f, &mut frame)));
         if self.watch.is_some() {
             taint = self.result_taint(f, &mut value, &mut frame, taint);
         }
         self.hand_on(&value, taint);
+        self.end_scope(made);
         self.path.pop();
         self.calls = caller;
         value

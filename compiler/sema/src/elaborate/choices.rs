@@ -129,7 +129,9 @@ impl<'p> Cx<'p> {
         let outer = std::mem::take(&mut self.keys);
         self.path.push_with(name, own.unwrap_or(&outer));
         self.path.push(arm);
+        let made = self.graph.len();
         let value = self.expr(value, frame);
+        self.end_scope(made);
         self.path.pop();
         self.path.pop();
         self.keys = outer;
@@ -237,6 +239,10 @@ impl<'p> Cx<'p> {
         }
         if let Some(default) = default {
             return Ok(default.clone());
+        }
+        if let Domain::Simplex { n: 1 } = domain {
+            // There is nothing to decide.
+            return Ok(domain.any());
         }
         if self.answers.undecided == Undecided::Refused {
             let d = Diagnostic::new(codes::OPEN_DECISION, format!("nothing decides `{id}`"), c.name_span, "has no default")

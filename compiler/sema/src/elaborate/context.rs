@@ -72,6 +72,8 @@ pub struct Cx<'p> {
     pub(super) starting: Option<Starting>,
     /// Entries of the parameters of the last network.
     pub(super) network_parameters: Option<u64>,
+    /// What the candidate costs, as far as that is known.
+    pub(super) price: Option<crate::space::Price>,
     pub(super) model_names: FxHashMap<*const Model, (Rc<Model>, String)>,
     /// The modules that rules around replace, innermost last.
     pub(super) called: Vec<super::modules::Called<'p>>,
@@ -146,6 +148,7 @@ impl<'p> Cx<'p> {
             known_parameters: Known::default(),
             starting: None,
             network_parameters: None,
+            price: None,
             global_taints: vec![Taint::NONE; program.globals.len()],
             model_names: FxHashMap::default(),
             called: Vec::new(),
@@ -184,7 +187,11 @@ impl<'p> Cx<'p> {
         let parameters = std::mem::take(&mut self.known_parameters);
         let opened = std::mem::take(&mut self.opened);
         let adapters = std::mem::take(&mut self.adapters);
+        let owners = self.watch.as_mut().map(|w| w.ledger.set_owners(Vec::new()));
         let result = body(self);
+        if let (Some(w), Some(owners)) = (&mut self.watch, owners) {
+            w.ledger.set_owners(owners);
+        }
         self.graph = graph;
         self.fracs = fracs;
         self.node_atoms = node_atoms;

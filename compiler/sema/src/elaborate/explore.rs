@@ -13,6 +13,7 @@
 //!
 //! Not here: the tree that is made of this (the driver).
 
+use super::bills::{Ledger, Maker};
 use super::context::Cx;
 use super::expressions::Frame;
 use super::trace::{Trace, Tracing};
@@ -30,15 +31,17 @@ use std::rc::Rc;
 /// The state of a watching elaboration.
 #[derive(Default)]
 pub(super) struct Watch<'p> {
-    taints: Taints,
+    pub(super) taints: Taints,
+    /// Who made which node.
+    pub(super) ledger: Ledger,
     /// What the expression at hand was computed from.
-    now: Taint,
+    pub(super) now: Taint,
     /// What members of a list at hand were computed from, each by itself.
-    gathered: Taint,
+    pub(super) gathered: Taint,
     /// What decided which of several values it is.
     selected: Taint,
     /// What decides whether the place at hand is reached.
-    control: Taint,
+    pub(super) control: Taint,
     /// What the variable that is bound next depends on.
     binding: Taint,
     /// Of arguments, by where they stand, as they were evaluated last.
@@ -50,6 +53,8 @@ pub(super) struct Watch<'p> {
     place: u64,
     /// What ints and truth values are in other candidates.
     pub(super) tracing: Tracing,
+    /// All places that were reached.
+    places: FxHashSet<u64>,
     /// What was computed from, what decides whether that is reached, and where.
     mentions: FxHashSet<(Taint, Taint, u64)>,
     /// Those of which claims do not say all.
@@ -78,6 +83,13 @@ pub(super) struct Watched {
     place: u64,
     around: u64,
     arguments: Vec<(Span, Taint)>,
+}
+
+impl Watch<'_> {
+    /// The expression at hand, where it costs what these decisions say.
+    pub(super) fn maker(&self, decisions: Taint) -> Maker {
+        Maker { decisions, control: self.control, place: self.place, around: self.around }
+    }
 }
 
 impl<'p> Cx<'p> {
@@ -115,6 +127,7 @@ impl<'p> Cx<'p> {
         let Some(w) = &mut self.watch else { return (body(self), Taint::NONE) };
         let outer = (std::mem::take(&mut w.now), std::mem::take(&mut w.selected), std::mem::take(&mut w.gathered));
         let scope = self.open_scope();
+        let made = self.graph.len();
         let mut value = body(self);
         let covered = self.close_scope(scope);
         let Some(w) = &mut self.watch else { return (value, Taint::NONE) };
@@ -144,6 +157,8 @@ impl<'p> Cx<'p> {
             }
             _ => now,
         };
+        let all = w.taints.union(now, taint);
+        w.ledger.claim(made..self.graph.len(), w.maker(all));
         (value, taint)
     }
 
@@ -170,8 +185,11 @@ impl<'p> Cx<'p> {
         let mut hasher = FxHasher::default();
         (w.around, at, turn).hash(&mut hasher);
         let outer = std::mem::replace(&mut w.around, hasher.finish());
+        let made = self.graph.len();
         let result = body(self);
         if let Some(w) = &mut self.watch {
+            let now = w.taints.union(w.now, w.gathered);
+            w.ledger.claim(made..self.graph.len(), w.maker(now));
             w.around = outer;
         }
         result
@@ -196,6 +214,7 @@ impl<'p> Cx<'p> {
                 && taint != Taint::NONE
             {
                 w.place = w.around;
+                w.places.insert(w.place);
             }
             body(cx)
         });
@@ -397,7 +416,10 @@ impl<'p> Cx<'p> {
         controls.sort();
         let mut conditions = w.conditions;
         let (claims, terms, strings) = w.tracing.finish(&mut conditions);
-        Some(Exploration { depends, controls, conditions, reals: w.reals, mentions, claims, terms, strings })
+        let bills = w.ledger.bills(&w.taints);
+        let mut places: Vec<u64> = w.places.into_iter().collect();
+        places.sort_unstable();
+        Some(Exploration { depends, controls, conditions, reals: w.reals, mentions, claims, terms, strings, places, bills })
     }
 }
 

@@ -135,7 +135,9 @@ impl<'p> Cx<'p> {
             None => self.apart_expr(&l.value, frame),
             Some(name) => {
                 self.path.push(name);
+                let made = self.graph.len();
                 let value = self.apart_expr(&l.value, frame);
+                self.end_scope(made);
                 self.path.pop();
                 value
             }
@@ -392,8 +394,9 @@ impl<'p> Cx<'p> {
                 let guard = self.enter_right(*op, left, frame);
                 let (r, of_right) = self.side(right, frame);
                 self.leave(guard);
+                let made = self.graph.len();
                 let mut result = self.operator(*op, (&l, left.span), (&r, right.span), span);
-                self.axes_of_operator(*op, (&l, of_left), (&r, of_right), &mut result);
+                self.axes_of_operator(*op, (&l, of_left), (&r, of_right), &mut result, made);
                 result
             }
             ExprKind::Range { start, end, inclusive } => {
@@ -496,6 +499,7 @@ impl<'p> Cx<'p> {
         for (turn, member) in members.iter().enumerate() {
             self.turns.push(turn as u32);
             self.keys.push(self.key_of(member, turn));
+            let made = self.graph.len();
             let own = self.member_taint(&list, turn).unwrap_or(taint);
             self.trace_next_member(&clause.list, turn, frame);
             self.binding(own, |cx| cx.bind(&clause.binding, member.clone(), frame));
@@ -520,6 +524,7 @@ impl<'p> Cx<'p> {
                     cx.for_each(clauses, depth + 1, decides, frame, body)
                 });
             }
+            self.end_scope(made);
             self.keys.pop();
             self.turns.pop();
         }
@@ -580,6 +585,7 @@ impl<'p> Cx<'p> {
             self.turns.push(turn as u32);
             self.keys.push(self.key_of(member, turn));
             self.trace_next(trace.clone());
+            let made = self.graph.len();
             self.binding(taint, |cx| cx.bind(binding, state.clone(), frame));
             self.trace_next_member(list, turn, frame);
             self.binding(length, |cx| cx.bind(item, member.clone(), frame));
@@ -626,6 +632,7 @@ impl<'p> Cx<'p> {
                     Err(_) => Some(Value::Poison),
                 },
             };
+            self.end_scope(made);
             self.keys.pop();
             self.turns.pop();
             match next {

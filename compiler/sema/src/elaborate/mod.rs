@@ -18,7 +18,7 @@
 //! | `explore`, `axes`, `meet` | what depends on decisions, axis by axis; which of them meet in a check |
 //! | `adapter` | adapters read as deltas, and deltas saved as adapters |
 //! | `modules` | rules that replace modules |
-//! | `network`, `costs` | functions with `new` in them; what shapes alone cost |
+//! | `network`, `costs`, `bills` | functions with `new` in them; what shapes alone cost; which decisions each part of that depends on |
 //! | `definitions`, `stand_ins` | functions that nothing calls; lengths for their dims |
 //!
 //! Invariants: an expression that fails gives [`Value::Poison`] after exactly one diagnostic; nothing is
@@ -28,6 +28,7 @@
 
 mod adapter;
 mod axes;
+mod bills;
 mod calls;
 mod choices;
 mod context;
@@ -68,7 +69,7 @@ pub(crate) use network::NewParameter;
 
 use crate::hir::{Item, Program};
 use crate::schema::Checkpoints;
-use crate::space::{Answer, Decision, Exploration};
+use crate::space::{Answer, Decision, Exploration, Price};
 use crate::value::Value;
 use expressions::Frame;
 use merge_base::{Diagnostic, Sources, Span};
@@ -125,6 +126,8 @@ pub struct Elaborated {
     pub parameters: Option<u64>,
     /// Whether the functions, tried as written, left nothing to say. No answer has a part in that.
     pub definitions_are_fine: bool,
+    /// Of the last network, adapter or model that the recipe makes.
+    pub price: Option<Price>,
     /// What [`Answers::watch`] asks for.
     pub exploration: Option<Exploration>,
     pub diagnostics: Vec<Diagnostic>,
@@ -178,6 +181,7 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
     if let Some((id, span)) = cx.lone_network() {
         cx.network(id, span, None);
     }
+    cx.note_weights(0);
     cx.check_answers();
     cx.report_promises();
     let exploration = cx.exploration();
@@ -189,6 +193,7 @@ fn evaluate(program: &Program, sources: &Sources, checkpoints: &mut dyn Checkpoi
         decisions,
         parameters: cx.network_parameters,
         definitions_are_fine,
+        price: cx.price,
         exploration,
         diagnostics: cx.findings.finish(&cx.names),
     }
@@ -200,7 +205,9 @@ impl<'p> Cx<'p> {
         let Some(save) = &search.save else {
             if let Some(id) = search.network {
                 let ours = self.answers.search.as_ref() == Some(&search.name);
-                self.network(id, search.name_span, ours.then_some(search.name.as_str()));
+                if ours || self.answers.search.is_none() {
+                    self.network(id, search.name_span, ours.then_some(search.name.as_str()));
+                }
             }
             return;
         };
@@ -209,6 +216,7 @@ impl<'p> Cx<'p> {
             self.of_search = true;
             self.save(save, frame);
             self.of_search = false;
+            self.note_weights(outputs);
         }
         if !ours {
             self.graph.outputs.truncate(outputs);

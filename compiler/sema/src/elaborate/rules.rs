@@ -109,8 +109,10 @@ impl<'p> Cx<'p> {
                     self.keys.extend(captures.iter().map(|c| c.to_string()));
                     self.rule_keys = Some((keys, self.keys.clone()));
                     let decides = self.watch.is_some() && rules.iter().any(|r| self.decides(&r.value));
+                    let made = self.graph.len();
                     let (value, taint) =
                         self.apart(|cx| cx.under(reached, decides, (rule.value.span, 0), |cx| cx.expr(&rule.value, frame)));
+                    self.end_scope(made);
                     self.keys.truncate(keys);
                     of_rules[rule_index] = self.union(of_rules[rule_index], taint);
                     if let Value::Model(m) = &value

@@ -142,6 +142,10 @@ impl<'p> Cx<'p> {
             out.push(OutTensor { name: name.clone(), node, dtype: DType::F32 });
         }
         let (networks, reweighted) = trained;
+        let roots = self.graph.networks[networks.start as usize..networks.end as usize].iter().map(|n| n.output);
+        let reweighting = self.graph.reweighted[reweighted.start as usize..reweighted.end as usize].iter().map(|r| r.node);
+        let roots: Vec<NodeId> = roots.chain(reweighting).collect();
+        self.note_costs(&roots);
         let file = if config.is_some() { FACTORS } else { STARTS }.to_string();
         let like = model.origin.filter(|o| whole && self.is_of_weights(*o));
         self.graph.outputs.push(Output {

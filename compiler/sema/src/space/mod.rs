@@ -17,6 +17,7 @@ pub use taint::{Axes, Taint, Taints};
 pub use term::{Function, Term, TermId, Terms};
 
 use merge_base::Span;
+use merge_ir::tir::Costs;
 use std::rc::Rc;
 
 /// One `choose`, for one value of its key, as it was reached.
@@ -61,6 +62,27 @@ pub struct Exploration {
     pub terms: Vec<Term>,
     /// The strings that numbers in terms stand for, in order.
     pub strings: Vec<Rc<str>>,
+    /// All places that were reached: branches, turns and calls.
+    pub places: Vec<u64>,
+    /// What the candidate's costs are the sum of; of a model without `new` tensors nothing.
+    pub bills: Vec<Bill>,
+}
+
+/// What was paid at one place: the same in all candidates that reach it with the same answers to its decisions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bill {
+    pub mention: Mention,
+    /// The place, and where in the text. What a candidate depends on there may be less than what others do: it stopped at the first turn.
+    pub site: u64,
+    pub costs: Costs,
+}
+
+/// What a candidate costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    pub costs: Costs,
+    /// Whether something in it is trained: else `trainable` and `flops` say nothing.
+    pub trains: bool,
 }
 
 /// Decisions that something was computed from together at one place, by number, ascending.

@@ -30,7 +30,7 @@ use crate::hir::{Dim, FnId, Item, LocalId, Type, TypeName};
 use crate::value::{Argument, Reported, TensorVal, Value};
 use merge_abi::{BinaryFn, DType, Role};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output, Trained, costs, parameters};
+use merge_ir::tir::{Layer, Network, NodeId, Op, OutTensor, Output, Trained, parameters};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -93,13 +93,13 @@ impl<'p> Cx<'p> {
     pub(super) fn network(&mut self, id: FnId, at: Span, starts: Option<&str>) {
         let Some(inputs) = self.inputs_of(id, at) else { return };
         let parameters = if self.watch.is_some() {
-            self.on_scratch_graph(|cx| cx.network_on(id, inputs, at).map(|output| costs(&cx.graph, &[output]).params))
+            self.on_scratch_graph(|cx| cx.network_on(id, inputs, at).map(|output| cx.note_costs(&[output]).params))
         } else {
             let output = self.network_on(id, inputs, at);
             if let (Some(output), Some(path)) = (output, starts) {
                 self.save_starts(output, path, at);
             }
-            output.map(|output| costs(&self.graph, &[output]).params)
+            output.map(|output| self.note_costs(&[output]).params)
         };
         self.network_parameters = parameters.or(self.network_parameters);
     }

@@ -11,7 +11,7 @@ use crate::hir::{Callee, Dim, Expr, ExprKind};
 use crate::space::Taint;
 use crate::value::{Reported, TensorVal, Value};
 use merge_base::{Diagnostic, Span};
-use merge_ir::tir::{Op, Parameter, ParameterId};
+use merge_ir::tir::{Op, Parameter, ParameterId, Scope};
 
 use std::rc::Rc;
 
@@ -115,6 +115,17 @@ impl<'p> Cx<'p> {
         let keys: Vec<String> = before.iter().chain([&tensor]).chain(inner).cloned().collect();
         push_with_keys(&mut id, name, &keys);
         id
+    }
+
+    /// Notes that what was made since the graph had `made` nodes stands in the scope at hand, where nothing inside of it has one already.
+    pub(in super::super) fn end_scope(&mut self, made: usize) {
+        let trains = self.in_network || self.parameters_asked > 0;
+        if !trains || self.symbolic || self.watch.is_some() || self.graph.len() == made {
+            return;
+        }
+        // Without a name of its own, the path ends with a dot, in front of the keys.
+        let name = self.parameter_name("").replace(".[", "[").trim_end_matches('.').to_owned();
+        self.graph.scopes.push(Scope { nodes: made as u32..self.graph.len() as u32, name });
     }
 
     /// Reports two parameters of one name, by their places and by the calls that lead to them, where those differ.

@@ -41,7 +41,9 @@ impl Cx<'_> {
     /// Evaluates what stands in a layer with parameters of its own, whose names it leads to.
     pub(crate) fn within_layer<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(name);
+        let made = self.graph.len();
         let value = body(self);
+        self.end_scope(made);
         self.path.pop();
         value
     }
