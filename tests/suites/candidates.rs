@@ -76,6 +76,115 @@ fn run_makes_the_folder_of_one_candidate_and_the_frozen_recipe_the_same() {
     }
 }
 
+/// Every kind of decision: what the manifest says was chosen makes the same candidate again, through `freeze` and through `run`.
+#[test]
+fn the_choices_of_a_manifest_can_be_read_back() {
+    let folder = Folder::new("candidate-choices");
+    let text = r#"
+fn net(x: tensor[4, 6]) -> tensor[4, 6] {
+    choose ints in [1, 2, 3]
+    choose words in ["1", "a, b", "true"]
+    choose flags in [true, false]
+    choose pairs in [(1, 2), (3, 4)]
+    choose range in 2..=9
+    choose log_range in log(1, 64)
+    choose reals in [0.25, 0.5]
+    choose real in -1.0..=1.0
+    choose log_real in log(1e-3, 1.0)
+    choose orders in order([1, 2, 3])
+    choose tuples in subset([(1, 2), (3, 4), (5, 6)])
+    choose numbers in subset([0.1, 0.2, 0.3], size: 2)
+    choose parts in simplex(3)
+    choose two in simplex(2)
+    choose all in simplex(1)
+    choose arms { one => x  two => { new own[1, 6] = ones()  own * x } }
+    let (p, q) = pairs
+    let word = if words == "a, b" { 2 } else { 3 }
+    let sign = if flags { 1 } else { -1 }
+    let some = sum([0] ++ [a * b for (a, b) in tuples])
+    let y = parts[0] * x + parts[1] * arms + parts[2] * (x * real) + two[0] * x - two[1] * all[0] * log_real
+    let z = dense(y, ints * 10 + orders[0]) * (reals + numbers[0] - numbers[1])
+    dense(z, 6) * sign * word + p * q * some + range * log_range
+}
+search net { evaluate: command("true {model}"), maximize: "x" }
+"#;
+    folder.write("r.merge", text);
+    for seed in ["1", "2", "3"] {
+        let drawn = said(&mut mergec(folder.path(), &["space", "r.merge", "--sample", "1", "--seed", seed]));
+        folder.write("drawn.json", &drawn);
+        said(&mut mergec(folder.path(), &["run", "r.merge", "--with", "drawn.json", "--out", "made"]));
+        let manifest = parsed(&folder.join("made/trainable.json"));
+        folder.write("choices.json", &manifest["choices"].to_string());
+        said(&mut mergec(folder.path(), &["run", "r.merge", "--with", "choices.json", "--out", "again"]));
+        let read = |name: &str, file: &str| std::fs::read(folder.join(name).join(file)).unwrap();
+        for file in ["trainable.json", "graph.json", "start.safetensors"] {
+            assert!(read("made", file) == read("again", file), "{file}: {drawn}");
+        }
+        let frozen = [&drawn, &manifest["choices"].to_string()].map(|choices| {
+            folder.write("choices.json", choices);
+            said(&mut mergec(folder.path(), &["freeze", "r.merge", "--with", "choices.json"]))
+        });
+        assert_eq!(frozen[0], frozen[1]);
+    }
+}
+
+#[test]
+fn of_several_networks_one_is_named() {
+    let folder = Folder::new("candidate-name");
+    let search = |name: &str| format!("search {name} {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n");
+    let network = |name: &str, width: u32| {
+        format!("fn {name}(x: tensor[2, 3]) -> tensor[2, {width}] {{ dense(x * (choose {name}_by in [1, 2]), {width}) }}\n")
+    };
+    folder.write("r.merge", &[network("one", 4), network("two", 5), search("one"), search("two")].concat());
+    let run = |arguments: &[&str]| mergec(folder.path(), &[&["run", "r.merge"], arguments].concat()).output().unwrap();
+    // The other network need not be decided.
+    said(&mut mergec(folder.path(), &["run", "r.merge", "--name", "two", "--set", "two.two_by=2"]));
+    assert_eq!(parsed(&folder.join("two/trainable.json"))["costs"]["params"], 3 * 5 + 5);
+    assert!(!folder.join("one").exists());
+    let error = |out: std::process::Output| (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned());
+    let (code, text) = error(run(&["--set", "one.one_by=1", "--set", "two.two_by=2"]));
+    assert!(code == Some(2) && text.contains("`--name one` or `--name two`"), "{text}");
+    let (code, text) = error(run(&["--name", "three"]));
+    assert!(code == Some(2) && text.contains("no search `three`") && text.contains("`one` and `two`"), "{text}");
+}
+
+#[test]
+fn one_decision_is_set_once() {
+    let folder = Folder::new("candidate-set");
+    folder.write("r.merge", NETWORK);
+    folder.write("c.json", CHOICES);
+    let twice = ["run", "r.merge", "--with", "c.json", "--set", "net.keep=0.5", "--set", "net.keep=0.6"];
+    let out = mergec(folder.path(), &twice).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(2) && text.contains("`net.keep` twice: `0.5` and `0.6`"), "{text}");
+    // A file is another matter: `--set` changes one of its answers.
+    said(&mut mergec(folder.path(), &twice[..6]));
+    assert_eq!(parsed(&folder.join("net/trainable.json"))["choices"]["net.keep"], 0.5);
+}
+
+#[test]
+fn nodes_have_the_scopes_that_their_parameters_are_named_by() {
+    let folder = Folder::new("candidate-scopes");
+    folder.write("r.merge", NETWORK);
+    folder.write("c.json", CHOICES);
+    said(&mut mergec(folder.path(), &["run", "r.merge", "--with", "c.json", "--out", "made"]));
+    let graph = parsed(&folder.join("made/graph.json"));
+    let nodes = graph["nodes"].as_array().unwrap();
+    let scope = |n: &Value| n["scope"].as_str().unwrap().to_owned();
+    let mut parameters = 0;
+    for node in nodes.iter().filter(|n| n["op"] == "parameter") {
+        // The name has one more word, in front of the keys.
+        let name = node["attributes"]["name"].as_str().unwrap();
+        let (path, key) = name.split_at(name.find('[').unwrap_or(name.len()));
+        assert_eq!(scope(node), format!("{}{key}", path.rsplit_once('.').unwrap().0));
+        parameters += 1;
+    }
+    assert_eq!(parameters, 6);
+    let turns: Vec<String> = nodes.iter().filter(|n| n["op"] == "dropout").map(scope).collect();
+    assert_eq!(turns, ["net.h[0]", "net.h[1]"]);
+    assert!(nodes.iter().filter(|n| n["op"] == "input").all(|n| scope(n).is_empty()));
+}
+
 #[test]
 fn a_search_builds_folders_and_knows_their_costs() {
     let folder = Folder::new("candidate-search");

@@ -232,7 +232,7 @@ fn costs_of_what_a_network_computes_can_be_required() {
     let file = folder.write("recipe.merge", &format!("{text}\nsearch net {SEARCH}"));
     let request = Request { file, ..Request::default() };
     let Ok(Ok(open)) = merge_driver::space::open(&request, merge_driver::space::Checks::Tried) else { panic!("it has a space") };
-    assert_eq!((open.count_text().as_str(), open.parameters), ("6", Some((38, 100))));
+    assert_eq!((open.count_text().as_str(), open.costs.map(|c| (c.low.params, c.high.params))), ("6", Some((38, 100))));
     let exact = |flops: u64| {
         let text = format!(
             "fn net(x: tensor[2, 3]) -> tensor {{ let y = dense(x, 5) requires flops(y) == {flops}  y }}\nsearch net {SEARCH}"

@@ -165,7 +165,7 @@ fn a_search_tries_candidates_and_compiles_a_structure_once() {
 }
 
 #[test]
-fn the_range_of_parameters_of_a_small_space_is_that_of_all_candidates() {
+fn the_costs_of_a_small_space_are_those_of_all_candidates() {
     let folder = Folder::new("spaces");
     let text = "fn net(x: tensor[4]) -> tensor[2] {\n    choose width in [3, 8, 5]\n    choose deep in [false, true]\n    \
         new first[4, width] = kaiming()\n    let h = relu(x @ first)\n    \
@@ -176,7 +176,39 @@ fn the_range_of_parameters_of_a_small_space_is_that_of_all_candidates() {
     let mut open = opened(&file);
     open.price();
     let said = open.describe();
-    assert!(said.ends_with("\n18 to 112 parameters\n"), "{said}");
+    // Two products and an activation; three and two.
+    let wanted = "\nparams     18 to 112\ntrainable  18 to 112\nbytes      72 to 448\nflops      39 to 240\n";
+    assert!(said.ends_with(wanted), "{said}");
+    let json = open.to_json();
+    assert_eq!(json["costs"]["params"], serde_json::json!({ "low": 18, "high": 112 }));
+    assert_eq!((&json["costs"]["looked_at"], &json["candidates"]["count"]), (&"all".into(), &"6".into()));
+    assert_eq!(json["decisions"][0]["path"], "net.width");
+    assert_eq!(json["decisions"][0]["domain"], serde_json::json!({ "kind": "member", "of": [3, 8, 5], "ordered": false }));
+}
+
+/// Of merged weights: what is written. A space that only bounds its size, or uses a part or not, is drawn from.
+#[test]
+fn costs_that_are_not_known_of_all_candidates_say_so() {
+    let folder = Folder::new("spaces");
+    write_stand_ins(folder.path());
+    let text = "let base = checkpoint(\"base\")[\"**.weight\"]\nlet math = checkpoint(\"math\")[\"**.weight\"]\n\
+        let blend = like base { _ => lerp(base, math, choose t in 0.0..=1.0) }\nsave blend to \"blend\"\n";
+    let mut open = opened(&folder.write("merge.merge", text));
+    open.price();
+    let of_merge = open.costs.expect("weights have entries");
+    assert_eq!(of_merge.each().iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["params", "bytes"]);
+    assert!(of_merge.low == of_merge.high && of_merge.low.params > 0 && of_merge.looked_at.is_none());
+    // Both branches are made; which of them is used, shapes do not tell.
+    let layers: String = (0..9).map(|i| format!("    let y{} = y{i} + dense(y{i}, choose w{i} in [4])\n", i + 1)).collect();
+    let text = format!(
+        "fn net(x: tensor[4]) -> tensor[4] {{\n    let y0 = x\n{layers}    let parts = [dense(y9, 4), ffn(y9, choose h in 1..=300)]\n    \
+         parts[choose which in [0, 1]]\n}}\nsearch net {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n"
+    );
+    let mut open = opened(&folder.write("net.merge", &text));
+    open.price();
+    let of_some = open.costs.expect("a network costs something");
+    assert!(of_some.looked_at.is_some_and(|n| n > 200), "{of_some:?}");
+    assert!(open.describe().contains(" candidates were looked at for what follows; others may cost less or more\n"));
 }
 
 #[test]
