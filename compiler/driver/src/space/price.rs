@@ -1,14 +1,16 @@
 //! The range of what the candidates of a space cost.
 //!
-//! | candidates | how |
-//! |---|---|
-//! | up to 256 | each is elaborated |
-//! | more | costs are sums of bills that few decisions have a say in (`merge_sema::space::Bill`): candidates are elaborated until every term is known for every combination of its decisions, and the range of the sum over all candidates is found by walking the space once ([`merge_search::space::range`]) |
-//! | where that does not do | candidates that are drawn: then the range is of those alone, and says so |
+//! * Where that is little work, each candidate is elaborated.
+//! * Else costs are sums of bills that few decisions have a say in (`merge_sema::space::Bill`): candidates are elaborated until every bill
+//!   is known for every combination of its decisions, and the range of the sum over all candidates is found by walking the space once
+//!   ([`merge_search::space::range`]).
+//! * Where that does not do, candidates are drawn: then the range is of those alone, and says so.
 //!
-//! It does not do where a term has too many combinations, where the walk has too many ways, where something is made that some candidates do
+//! It does not do where a bill has too many combinations, where the walk has too many ways, where something is made that some candidates do
 //! not use, and where the size itself is only a bound. That the sum is what candidates cost is tried on some that are drawn, since two places
 //! that make the same node pay once (`merge_sema`'s `elaborate::bills`).
+//!
+//! Work is counted in nodes, so that a space takes about a second whatever its candidates are, and no clock has a say in what is printed.
 //!
 //! Not here: costs of one candidate (`merge_ir::tir::costs`).
 
@@ -22,16 +24,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-/// Of spaces with no more candidates, each is looked at.
-const MOST_EACH: u64 = 256;
-/// More elaborations are not spent on the terms of a sum.
-const MOST_PASSES: usize = 1_500;
-/// More steps are not taken through a space.
-const MOST_STEPS: usize = 1_000_000;
+/// Nodes that are made in all before another way is tried.
+const MOST_NODES: usize = 450_000;
+/// Nodes that are not worth a better way than to look at each candidate.
+const FEW_NODES: usize = 150_000;
+/// Of spaces with no more candidates, each is looked at, whatever it takes.
+const FEW: usize = 256;
+/// Candidates that tell how many nodes one has.
+const MEASURED: u32 = 4;
 /// Candidates that the sum is tried on, and as many again that are drawn the other way.
 const TRIED: u32 = 16;
 /// Candidates that are drawn where no more is known, and as many again that are drawn the other way.
-const DRAWN: u32 = 128;
+const DRAWN: usize = 128;
+/// More steps are not taken through a space.
+const MOST_STEPS: usize = 1_000_000;
 
 /// What candidates cost at least and at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +96,22 @@ impl OpenRecipe {
     /// has no use for it.
     pub fn price(&mut self) {
         let Some(known) = self.costs else { return };
-        if *self.space.count() <= MOST_EACH.into() {
-            let all: Vec<Assignment> = (0..MOST_EACH).map_while(|number| self.space.unrank(&number.into())).collect();
-            let of_all = CostRange::of(self.prices(&all));
-            self.costs = of_all.map(|range| CostRange { looked_at: None, ..range });
+        let count = usize::try_from(self.space.count()).unwrap_or(usize::MAX);
+        let nodes = self.nodes();
+        let each = count.saturating_mul(nodes);
+        if each <= FEW_NODES && self.price_each(count) {
             return;
         }
-        let of_sum = if self.counted && known.trains { self.range_of_sum() } else { None };
+        let of_sum = if self.counted && known.trains { self.range_of_sum(MOST_NODES / nodes) } else { None };
         if let Some((Range { low, high }, _)) = of_sum {
             self.costs = Some(CostRange { low: costs(low), high: costs(high), looked_at: None, ..known });
             return;
         }
-        let drawn = [self.sample(DRAWN, 0, true), self.sample(DRAWN, 0, false)].concat();
+        if (count <= FEW || each <= MOST_NODES) && self.price_each(count) {
+            return;
+        }
+        let number = (MOST_NODES / 2 / nodes).clamp(8, DRAWN) as u32;
+        let drawn = [self.sample(number, 0, true), self.sample(number, 0, false)].concat();
         if let Some(more) = CostRange::of(self.prices(&drawn)) {
             let mut range = Range { low: numbers(&known.low), high: numbers(&known.high) };
             range.join(&Range { low: numbers(&more.low), high: numbers(&more.high) });
@@ -110,20 +120,37 @@ impl OpenRecipe {
         }
     }
 
+    /// How many nodes a candidate has, about.
+    fn nodes(&mut self) -> usize {
+        let drawn = self.sample(MEASURED, 0, false);
+        let nodes: usize = drawn.iter().filter_map(|c| Some(self.elaborate(c).ok()?.graph.len())).sum();
+        (nodes / MEASURED as usize).max(1)
+    }
+
+    /// Looks at each candidate; false where none of them costs anything.
+    fn price_each(&mut self, count: usize) -> bool {
+        let all: Vec<Assignment> = (0..count).map_while(|number| self.space.unrank(&number.into())).collect();
+        match CostRange::of(self.prices(&all)) {
+            Some(range) => self.costs = Some(CostRange { looked_at: None, ..range }),
+            None => return false,
+        }
+        true
+    }
+
     /// What candidates cost; those that a condition excludes cost nothing.
     pub(super) fn prices(&mut self, candidates: &[Assignment]) -> Vec<Price> {
         candidates.iter().filter_map(|c| self.elaborate(c).ok()?.price).collect()
     }
 
-    /// The range of all candidates, and how many it took to find it. None where it cannot be told so.
-    pub(super) fn range_of_sum(&mut self) -> Option<(Range<4>, usize)> {
+    /// The range of all candidates, and how many it took to find it. None where it cannot be told so with `most`.
+    pub(super) fn range_of_sum(&mut self, most: usize) -> Option<(Range<4>, usize)> {
         let first = self.answers(&self.space.defaults().or(self.space.unrank(&0u8.into()))?);
         let mut passes = Passes::new(&mut self.front);
         passes.get(&first);
         // What terms turn out to depend on beyond what they were computed from is tried in every combination too.
         let mut together: BTreeSet<Vec<Rc<str>>> = BTreeSet::new();
         let (terms, count) = loop {
-            if !checks::cover_of(&mut passes, &self.space, MOST_PASSES, &mut |pass| wanted(pass, &together)) {
+            if !checks::cover_of(&mut passes, &self.space, most, &mut |pass| wanted(pass, &together)) {
                 return None;
             }
             let terms = Terms::of(&passes.all(), &self.space, &self.domains)?;
