@@ -186,7 +186,7 @@ fn the_costs_of_a_small_space_are_those_of_all_candidates() {
     assert_eq!(json["decisions"][0]["domain"], serde_json::json!({ "kind": "member", "of": [3, 8, 5], "ordered": false }));
 }
 
-/// Of merged weights: what is written. A space that only bounds its size, or uses a part or not, is drawn from.
+/// Of merged weights: what is written.
 #[test]
 fn costs_that_are_not_known_of_all_candidates_say_so() {
     let folder = Folder::new("spaces");
@@ -198,13 +198,10 @@ fn costs_that_are_not_known_of_all_candidates_say_so() {
     let of_merge = open.costs.expect("weights have entries");
     assert_eq!(of_merge.each().iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["params", "bytes"]);
     assert!(of_merge.low == of_merge.high && of_merge.low.params > 0 && of_merge.looked_at.is_none());
-    // Both branches are made; which of them is used, shapes do not tell.
-    let layers: String = (0..9).map(|i| format!("    let y{} = y{i} + dense(y{i}, choose w{i} in [4])\n", i + 1)).collect();
-    let text = format!(
-        "fn net(x: tensor[4]) -> tensor[4] {{\n    let y0 = x\n{layers}    let parts = [dense(y9, 4), ffn(y9, choose h in 1..=300)]\n    \
-         parts[choose which in [0, 1]]\n}}\nsearch net {{ evaluate: command(\"true {{model}}\"), maximize: \"x\" }}\n"
-    );
-    let mut open = opened(&folder.write("net.merge", &text));
+    // One length is the sum of two decisions, in more combinations than can be tried.
+    let text = "fn net(x: tensor[4]) -> tensor[4] {\n    choose a in 1..=400\n    choose b in 1..=400\n    new w[4, a + b] = kaiming()\n    \
+        new v[a + b, 4] = kaiming()\n    relu(x @ w) @ v\n}\nsearch net { evaluate: command(\"true {model}\"), maximize: \"x\" }\n";
+    let mut open = opened(&folder.write("net.merge", text));
     open.price();
     let of_some = open.costs.expect("a network costs something");
     assert!(of_some.looked_at.is_some_and(|n| n > 200), "{of_some:?}");
