@@ -162,7 +162,7 @@ fn cost() {
     println!("Bookkeeping over {MANY} trials of a space with {} decisions, microseconds of CPU a trial", space.slots());
     println!("| algorithm | proposing | and the journal | reading it again |");
     println!("|---|---|---|---|");
-    let others = ["halving", "hyperband", "asha", "nsga2"];
+    let others = ["halving", "hyperband", "asha", "nsga2", "greedy"];
     let others = others.map(|name| (name, Algorithm::parse(name, Map::new()).expect("defaults")));
     let folder = std::env::temp_dir().join(format!("merge-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
