@@ -23,7 +23,7 @@ const MARGIN: usize = 16;
 const WIDEST: usize = 760;
 
 const STYLE: &str = "<style>
-text{font:13.3px ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace;fill:#1b2430}
+text{font:13.3px monospace;fill:#1b2430}
 .page{fill:#ffffff}
 .box{fill:#f3f6fa;stroke:#9fb0c3}
 .value{fill:#ffffff;stroke:#b9c5d3}
@@ -191,13 +191,17 @@ impl OpenRecipe {
     fn again(&self, trees: &[TreeId], depth: usize, rows: &mut Rows) {
         let (Some(first), Some(last)) = (trees.first(), trees.last()) else { return };
         let (Some(from), Some(to)) = (self.name_of(*first), self.name_of(*last)) else { return };
-        let behind = rows.seen.get(first).cloned().unwrap_or_default();
+        let behind = |tree: &TreeId| rows.seen.get(tree).map(String::as_str).unwrap_or_default();
+        let place = match trees.iter().all(|t| behind(t) == behind(first)) {
+            true => format!("under {}", behind(first)),
+            false => "above".to_owned(),
+        };
         let what = match trees.len() {
             1 => from.to_owned(),
             2 => format!("{from} and {to}"),
             n => format!("{n} decisions, {from} to {to},"),
         };
-        let words = format!("{what} as under {behind}");
+        let words = format!("{what} as {place}");
         rows.push(Row { depth, parts: vec![Part::Text(words, "quiet")], boxed: false });
     }
 
