@@ -1,7 +1,7 @@
 //! `cargo xtask bench --search`: the algorithms of `mergec search` against random search, and with `--peers` beside Optuna's.
 //!
 //! The comparison is an example of `merge-search`, which needs no LLVM; Optuna's side is `tests/peers/search.py`, on the same
-//! problems. `trials` and `elaboration` are what a candidate costs (`trials`, an example of `merge-driver`). The figures of
+//! problems. `trials` and `elaboration` are what a candidate costs (`trials`, examples of `merge-driver`). The figures of
 //! `docs/search.md` are from here.
 
 use super::trials;
@@ -10,6 +10,23 @@ use std::path::{Path, PathBuf};
 
 /// What Optuna's side needs.
 const PACKAGES: [&str; 5] = ["optuna==5.0.0", "cma==4.5.0", "cmaes==0.13.1", "numpy==2.4.6", "safetensors==0.8.0"];
+
+/// The shipped spaces that can be looked at without a checkpoint beside them.
+const WITHOUT_CHECKPOINTS: [&str; 13] = [
+    "clr",
+    "compacter",
+    "convnet",
+    "deepconv",
+    "deepconv_training",
+    "flexibert",
+    "frame_averaging",
+    "hypernetwork",
+    "moment_probing",
+    "pyra",
+    "resnet",
+    "unified_petl",
+    "widenet",
+];
 
 /// Prints the tables; names leave only the problems whose name has one of them in it.
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
@@ -30,9 +47,8 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     }
     if wants("elaboration") {
         toolchain::llvm()?;
-        let files = ["resnet", "flexibert", "deepconv"].map(|name| format!("examples/spaces/{name}.merge"));
-        let example = ["run", "--quiet", "--release", "-p", "merge-driver", "--example", "candidates", "--"];
-        shell::cargo(&[&example[..], &files.each_ref().map(String::as_str)].concat())?;
+        elaborate("candidates", &["resnet", "flexibert", "deepconv"])?;
+        elaborate("checks", &WITHOUT_CHECKPOINTS)?;
     }
     let names: Vec<&str> = names.into_iter().filter(|n| !["trials", "elaboration"].contains(n)).collect();
     if names.is_empty() && !all {
@@ -44,6 +60,13 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
         shell::run(python, &[&["tests/peers/search.py", "examples"][..], &names, &passed].concat())?;
     }
     Ok(())
+}
+
+/// Runs an example of the driver on shipped spaces.
+fn elaborate(example: &str, names: &[&str]) -> Result<(), String> {
+    let files: Vec<String> = names.iter().map(|name| format!("examples/spaces/{name}.merge")).collect();
+    let run = ["run", "--quiet", "--release", "-p", "merge-driver", "--example", example, "--"];
+    shell::cargo(&run.into_iter().chain(files.iter().map(String::as_str)).collect::<Vec<_>>())
 }
 
 /// The Python of a virtual environment with Optuna, made where it is not there.
