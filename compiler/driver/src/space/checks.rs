@@ -114,7 +114,7 @@ impl Set {
 }
 
 /// Every candidate is there.
-const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0, covered: false };
+const NOWHERE: Mention = Mention { decisions: Vec::new(), reached_by: Vec::new(), place: 0, covered: false, guarded: false };
 
 /// A place, and which decisions meet there, with which domains.
 type Key = (u64, Vec<(Rc<str>, u64)>);
@@ -240,15 +240,27 @@ impl Cover {
                 self.add_each(pass, &mention.decisions);
             } else if mention.decisions.iter().all(|d| mention.reached_by.contains(d)) {
                 // What leads to the place is all that is looked at there.
+                if !mention.covered && pass.combinations(&mention.reached_by).is_none() {
+                    self.leave(pass, &mention.reached_by);
+                }
             } else if mention.decisions.iter().any(|d| mention.reached_by.contains(d)) {
                 // Some values may lead to the place only beside others of what leads there too.
                 let both: BTreeSet<u32> = mention.decisions.iter().chain(&mention.reached_by).copied().collect();
-                self.add(pass, &both.into_iter().collect::<Vec<_>>(), mention);
+                let both: Vec<u32> = both.into_iter().collect();
+                if mention.covered && mention.guarded && pass.combinations(&both).is_none() {
+                    self.claimed = true;
+                    self.add_each(pass, &both);
+                } else {
+                    self.add(pass, &both, mention);
+                }
             } else {
                 self.add(pass, &mention.decisions, mention);
             }
-            // Whether the place is reached is tried for itself.
-            if reached.insert(&mention.reached_by) {
+            // Whether the place is reached is tried for itself, unless claims find the candidates that reach places nobody saw.
+            if mention.guarded && pass.combinations(&mention.reached_by).is_none() {
+                self.claimed = true;
+                self.add_each(pass, &mention.reached_by);
+            } else if reached.insert(&mention.reached_by) {
                 self.add(pass, &mention.reached_by, &NOWHERE);
             }
         }

@@ -179,7 +179,7 @@ impl OpenRecipe {
 /// What has to be seen of candidates: each term with all answers that it depends on, each place reached and not, each decision with all values,
 /// since what costs nothing here may cost something elsewhere, and what was found to go together.
 fn wanted(pass: &Pass, together: &BTreeSet<Vec<Rc<str>>>) -> Vec<Mention> {
-    let anywhere = |decisions: Vec<u32>| Mention { decisions, reached_by: Vec::new(), place: 0, covered: false };
+    let anywhere = |decisions: Vec<u32>| Mention { decisions, reached_by: Vec::new(), place: 0, covered: false, guarded: false };
     let mut all: BTreeSet<Mention> = pass.exploration.bills.iter().map(|bill| bill.mention.clone()).collect();
     for mention in &pass.exploration.mentions {
         all.insert(anywhere(mention.reached_by.clone()));

@@ -73,7 +73,7 @@ impl Ledger {
             let mut hasher = FxHasher::default();
             (maker.around, span).hash(&mut hasher);
             let (decisions, reached_by) = (list(maker.decisions), list(maker.control));
-            let mention = Mention { decisions, reached_by, place: maker.place, covered: false };
+            let mention = Mention { decisions, reached_by, place: maker.place, covered: false, guarded: false };
             Bill { mention, site: hasher.finish(), costs: *costs }
         };
         let mut bills: Vec<Bill> = self.paid.iter().map(bill).collect();

@@ -59,6 +59,8 @@ pub(super) struct Watch<'p> {
     mentions: FxHashSet<(Taint, Taint, u64)>,
     /// Those of which claims do not say all.
     uncovered: FxHashSet<(Taint, Taint, u64)>,
+    /// Places of which claims do not say where they are reached.
+    unguarded: FxHashSet<u64>,
     /// What decides whether places are reached where something is decided.
     controls: FxHashSet<Taint>,
     /// Of lists that were made member by member: what the length depends on, and each member.
@@ -130,6 +132,7 @@ impl<'p> Cx<'p> {
         let made = self.graph.len();
         let mut value = body(self);
         let covered = self.close_scope(scope);
+        let guarded = self.is_guarded();
         let Some(w) = &mut self.watch else { return (value, Taint::NONE) };
         let (now, selected, gathered) = (w.now, w.selected, w.gathered);
         (w.now, w.selected, w.gathered) = outer;
@@ -137,6 +140,9 @@ impl<'p> Cx<'p> {
         w.mentions.insert(mention);
         if !covered {
             w.uncovered.insert(mention);
+        }
+        if !guarded {
+            w.unguarded.insert(w.place);
         }
         let now = w.taints.union(now, gathered);
         if selected != Taint::NONE {
@@ -258,6 +264,7 @@ impl<'p> Cx<'p> {
             let mention = (taint, w.control, w.place);
             w.mentions.insert(mention);
             w.uncovered.insert(mention);
+            w.unguarded.insert(w.place);
         }
     }
 
@@ -411,7 +418,8 @@ impl<'p> Cx<'p> {
         let list = |t: &Taint| w.taints.members(*t).to_vec();
         let mut depends: Vec<Vec<u32>> = w.depends.iter().map(list).collect();
         depends.resize(self.decided.len(), Vec::new());
-        let mentions = maximal(&w.mentions, &w.uncovered, &w.taints);
+        let mut mentions = maximal(&w.mentions, &w.uncovered, &w.taints);
+        mentions.iter_mut().for_each(|m| m.guarded = !w.unguarded.contains(&m.place));
         let mut controls: Vec<Vec<u32>> = w.controls.iter().map(list).collect();
         controls.sort();
         let mut conditions = w.conditions;
@@ -467,7 +475,7 @@ fn maximal(
         };
         for set in sets.iter().filter(|a| !sets.iter().any(|b| inside(a, b))) {
             let (decisions, covered) = (set.0.to_vec(), set.1);
-            found.push(Mention { decisions, reached_by: reached_by.to_vec(), place, covered });
+            found.push(Mention { decisions, reached_by: reached_by.to_vec(), place, covered, guarded: false });
         }
     }
     found.sort();

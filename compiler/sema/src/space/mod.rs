@@ -96,6 +96,8 @@ pub struct Mention {
     pub place: u64,
     /// Whether claims say of all that is done there where it fails.
     pub covered: bool,
+    /// Whether claims say where it is reached.
+    pub guarded: bool,
 }
 
 /// What has to hold somewhere, in every candidate, or it is wrong.

@@ -183,6 +183,12 @@ impl<'p> Cx<'p> {
         self.tracing().is_some_and(|t| !std::mem::replace(&mut t.uncovered, outer))
     }
 
+    /// Whether it is known in which candidates the place at hand is reached.
+    pub(super) fn is_guarded(&self) -> bool {
+        let known = |t: &Tracing| t.guard.is_none_or(|g| t.terms.is_known(g));
+        self.traces() && self.watch.as_ref().is_some_and(|w| known(&w.tracing))
+    }
+
     /// Says that something is done here that no claim speaks of.
     pub(super) fn uncover(&mut self) {
         if let Some(t) = self.tracing() {
