@@ -53,14 +53,8 @@ impl Shipped {
 
     /// The same in a folder that has its checkpoints.
     pub fn within(folder: Folder, name: &str) -> Shipped {
-        let spaces = root().join("examples/spaces");
-        // One may use functions of another.
-        for entry in std::fs::read_dir(&spaces).unwrap().flatten().filter(|e| e.path().extension().is_some_and(|x| x == "merge"))
-        {
-            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
-        let file = folder.path().join(format!("{name}.merge"));
-        let text = std::fs::read_to_string(&file).unwrap();
+        let text = std::fs::read_to_string(root().join("examples/spaces").join(format!("{name}.merge"))).unwrap();
+        let file = folder.write(&format!("{name}.merge"), &text);
         let request = Request { file: file.clone(), ..Request::default() };
         let open = match merge_driver::space::open(&request, Checks::Left).unwrap() {
             Ok(open) => open,

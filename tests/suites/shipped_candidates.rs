@@ -21,12 +21,6 @@ fn names() -> Vec<String> {
 /// Entries that are made in a test: what a candidate starts as is drawn at random, and that takes a while where there are millions.
 const MOST_ENTRIES: u64 = 400_000;
 
-/// Whether the recipe uses functions of a file beside it.
-fn uses_files(space: &Shipped) -> bool {
-    let text = std::fs::read_to_string(&space.file).unwrap();
-    text.lines().any(|l| l.starts_with("use ") && !l.starts_with("use std."))
-}
-
 /// What a candidate trains or saves, as files in a folder.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
@@ -49,15 +43,7 @@ fn data(file: &[u8]) -> Vec<u8> {
 fn goes_through(space: &Shipped, answers: &[(String, String)]) -> bool {
     let set = answers.to_vec();
     let request = Request { file: space.file.clone(), set, undecided: Undecided::Refused, ..Request::default() };
-    let frozen = match merge_driver::freeze(&request) {
-        // What is decided in a file that the recipe uses is not written out.
-        Err(error) if uses_files(space) => {
-            assert!(error.message.contains("is decided in another file"), "{}", error.message);
-            return false;
-        }
-        result => result.unwrap_or_else(|e| panic!("{}", e.message)),
-    };
-    let frozen = match frozen {
+    let frozen = match merge_driver::freeze(&request).unwrap_or_else(|e| panic!("{}", e.message)) {
         Ok(text) => text,
         Err(analysis) => panic!("{answers:?}: {}", said(&analysis)),
     };

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `context`, `nodes` | state, diagnostics; how tensors are made |
 //! | `expressions` | the walk over expressions and blocks |
+//! | `loops` | the turns of `for` and `fold` |
 //! | `operators`, `index` | arithmetic with its degrees; indexing |
 //! | `calls`, `types`, `require` | functions, primitives, `whole`; types and dims; conditions |
 //! | `model`, `rules`, `restack` | lifting; `like` and `from`; models made of parts |
@@ -41,6 +42,7 @@ mod files;
 mod fill;
 mod findings;
 mod index;
+mod loops;
 mod meet;
 mod model;
 mod modules;
