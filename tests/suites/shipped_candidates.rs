@@ -43,9 +43,10 @@ fn data(file: &[u8]) -> Vec<u8> {
 fn goes_through(space: &Shipped, answers: &[(String, String)]) -> bool {
     let set = answers.to_vec();
     let request = Request { file: space.file.clone(), set, undecided: Undecided::Refused, ..Request::default() };
-    let frozen = match merge_driver::freeze(&request).unwrap_or_else(|e| panic!("{}", e.message)) {
-        Ok(text) => text,
-        Err(analysis) => panic!("{answers:?}: {}", said(&analysis)),
+    let frozen = match merge_driver::freeze(&request) {
+        Ok(Ok(text)) => text,
+        Ok(Err(analysis)) => panic!("{answers:?}: {}", said(&analysis)),
+        Err(error) => panic!("{answers:?}: {}", error.message),
     };
     let file = space.folder.write("frozen.merge", &frozen);
     let frozen_file = file.clone();
