@@ -292,6 +292,14 @@ fn trials_start_from_what_the_nearest_trial_before_them_trained() {
         let starts = |folder: &Folder| std::fs::read(folder.join(format!("net.trials/{trial}/start.safetensors"))).unwrap();
         assert!(starts(&whole) == starts(&resumed), "trial {trial} starts as it does without a break");
     }
+    // A search that trains nothing takes nothing from one that was here before it.
+    std::fs::remove_file(whole.join("net.trials.jsonl")).unwrap();
+    whole.write("train.sh", "echo 1\n");
+    said(&mut mergec(whole.path(), &["search", "r.merge", "--keep"]));
+    for trial in 0..10 {
+        let manifest = parsed(&whole.join(format!("net.trials/{trial}/trainable.json")));
+        assert_eq!(manifest.get("taken"), None, "trial {trial}");
+    }
 }
 
 #[test]

@@ -2,19 +2,15 @@
 //!
 //! A recipe is parsed and its space found once; then candidates are drawn and elaborated one after the other, as a search does.
 
+mod clock;
+
+use clock::cpu;
 use merge_driver::{Request, space::Checks};
-use rustix::time::{ClockId, clock_gettime};
 
 const CANDIDATES: u32 = 400;
 
 /// Milliseconds that one should take at most.
 const TARGET: f64 = 1.0;
-
-/// Milliseconds of this thread, so that what else the machine does is not counted.
-fn cpu() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
-}
 
 fn main() {
     // As the command line does: see `on_large_stack`.

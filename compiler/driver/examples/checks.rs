@@ -2,14 +2,10 @@
 //!
 //! Each recipe is taken through what `mergec check` does beside planning, and through what `mergec space` does.
 
-use merge_driver::{Request, space::Checks};
-use rustix::time::{ClockId, clock_gettime};
+mod clock;
 
-/// Milliseconds of this thread, so that what else the machine does is not counted.
-fn cpu() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
-}
+use clock::cpu;
+use merge_driver::{Request, space::Checks};
 
 fn main() {
     merge_driver::on_large_stack(measure);

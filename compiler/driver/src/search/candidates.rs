@@ -5,7 +5,7 @@
 //! (`merge_runtime::Reuse`).
 
 use super::costs::costs;
-use super::heritage::Heritage;
+use super::heritage::{Heritage, LEFT};
 use super::structures::{Structure, Structures};
 use merge_runtime::{Reuse, progress::Silent};
 use merge_search::Assignment;
@@ -102,7 +102,7 @@ impl Models for Candidates<'_> {
     fn ended(&self, record: &Record, model: Option<&Model>, best: bool) {
         if let Some(model) = model {
             if let (Some(heritage), Status::Done) = (&self.heritage, record.status) {
-                heritage.take(record.trial, &model.path);
+                heritage.keep(record.trial, &model.path);
             }
             self.settle(model.path.clone(), best);
         }
@@ -112,7 +112,11 @@ impl Models for Candidates<'_> {
     fn known(&self, record: &Record, best: bool) {
         let path = self.folder.join(record.trial.to_string());
         if let (Some(heritage), Status::Done) = (&self.heritage, record.status) {
-            heritage.take(record.trial, &path);
+            // The process may have been killed before it kept what the journal has.
+            match path.join(LEFT).is_file() {
+                true => heritage.keep(record.trial, &path),
+                false => heritage.remember(record.trial),
+            }
         }
         if path.exists() {
             self.settle(path, best);

@@ -26,23 +26,29 @@ impl Heritage {
         Heritage { folder, window: window.max(1) as u64, known: Mutex::default() }
     }
 
-    /// Keeps what a trial that is done has left in its folder, or what an earlier process kept of it. A trial that left nothing, or nothing
-    /// that can be read, is none to start from.
-    pub fn take(&self, trial: u64, model: &Path) {
-        let kept = self.folder.join(format!("{trial}.safetensors"));
-        let left = model.join(LEFT);
+    /// Keeps what a trial that is done has left in its folder, in place of what a trial of an earlier search with this number left. A trial
+    /// that left nothing, or nothing that can be read, is none to start from.
+    pub fn keep(&self, trial: u64, model: &Path) {
+        let (left, kept) = (model.join(LEFT), self.kept(trial));
+        let _ = std::fs::remove_file(&kept);
         if left.is_file() {
-            // The folder of the best trial stays, with the file in it; a second name costs nothing where the file system has them.
-            let stored = std::fs::create_dir_all(&self.folder)
-                .and_then(|()| std::fs::remove_file(&kept).or(Ok(())))
+            // The folder of the best trial stays, with the file in it; a second name costs nothing where the file system has them. What
+            // cannot be kept is none to start from.
+            let _ = std::fs::create_dir_all(&self.folder)
                 .and_then(|()| std::fs::hard_link(&left, &kept).or_else(|_| std::fs::copy(&left, &kept).map(drop)));
-            if stored.is_err() {
-                return;
-            }
         }
-        if let Ok(header) = trained(&kept) {
+        self.remember(trial);
+    }
+
+    /// Takes note of what was kept of a trial.
+    pub fn remember(&self, trial: u64) {
+        if let Ok(header) = trained(&self.kept(trial)) {
             self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(trial, header);
         }
+    }
+
+    fn kept(&self, trial: u64) -> PathBuf {
+        self.folder.join(format!("{trial}.safetensors"))
     }
 
     /// What a trial starts from: of the trials that have ended when it is proposed, the one with most entries in common.
